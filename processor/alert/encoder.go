@@ -1,0 +1,29 @@
+package alert
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Encoder appends one alert, a JSON object on a single line without a line feed at its end, to dst. It keeps nothing of
+// a and is safe for concurrent use on different alerts.
+type Encoder func(dst []byte, a *Alert) []byte
+
+// Names of the formats.
+const (
+	// FormatNative is format v1 as described by [Schema].
+	FormatNative = "native"
+)
+
+// Formats lists the names that [Format] knows.
+func Formats() []string { return []string{FormatNative} }
+
+// Format returns the encoder of a format.
+func Format(name string) (Encoder, error) {
+	switch name {
+	case FormatNative, "":
+		return AppendNative, nil
+	default:
+		return nil, fmt.Errorf("expected a format (%s), got %q", strings.Join(Formats(), ", "), name)
+	}
+}
