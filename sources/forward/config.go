@@ -1,0 +1,142 @@
+package forward
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+)
+
+// Config is what a user says about a forward source. The zero value of every key but Listen is its default.
+type Config struct {
+	// Listen is where senders connect: host:port (TCP, and UDP for heartbeats) or unix:/path/of/the.sock. Required.
+	Listen string `yaml:"listen"`
+	// SharedKey is the secret that senders must know (Fluent Bit: Shared_Key; fluentd: <security> shared_key). Empty:
+	// whoever can connect may send.
+	SharedKey string `yaml:"shared_key"`
+	// Users are the accounts of which a sender must name one. They need a SharedKey. Empty: none is asked for.
+	Users []User `yaml:"users"`
+	// Hostname is the name the source gives itself in the handshake. fluentd refuses a server that calls itself what
+	// the sender calls itself. Default: the name of the machine.
+	Hostname string `yaml:"hostname"`
+	// TLS makes the listener speak TLS only.
+	TLS *TLS `yaml:"tls"`
+}
+
+// User is an account of the handshake.
+type User struct {
+	Name     string `yaml:"name"`
+	Password string `yaml:"password"`
+}
+
+// TLS names the files of the listener's identity, all PEM. They are read again when they change.
+type TLS struct {
+	// Cert is the file with the certificate chain. Required.
+	Cert string `yaml:"cert"`
+	// Key is the file with the private key. Required.
+	Key string `yaml:"key"`
+	// ClientCA is a file with the authorities of which a sender's certificate must come. Empty: no certificate is
+	// asked for.
+	ClientCA string `yaml:"client_ca"`
+}
+
+// Limits that are no matter of taste.
+const (
+	// maxMessage is the largest message in bytes, as sent and, of a compressed one, after decompression: 64 MiB. The
+	// largest chunk of a usual Fluent Bit is 2.1 MB, fluentd's default limit is 8 MB.
+	maxMessage = 64 << 20
+	// maxDepth is how deeply a value may be nested, the same as for JSON records.
+	maxDepth = 1000
+	// maxPing is the largest PING in bytes; a usual one has 300.
+	maxPing = 8 << 10
+	// maxHostname keeps HELO and PONG under 1,024 bytes, which is Fluent Bit's buffer.
+	maxHostname = 255
+	// batchBytes is how much JSON text goes into one call of the handler.
+	batchBytes = 256 << 10
+	// batchRecords bounds a batch of tiny records.
+	batchRecords = 4096
+	// answeredChunks is how many chunks that were answered are remembered, so that one sent again (its answer was
+	// lost) is answered at once: about 40 bytes each.
+	answeredChunks = 8192
+)
+
+const (
+	// handshakeTime is the longest a TLS handshake and the exchange of HELO, PING and PONG may take.
+	handshakeTime = 10 * time.Second
+	// idleTime is how long a connection may be silent between two messages. Fluent Bit keeps idle connections for 30 s.
+	idleTime = 5 * time.Minute
+	// stallTime is how long a sender may be silent in the middle of a message.
+	stallTime = time.Minute
+	// messageTime is how long a sender may take over one message; the time that we did not read is not counted.
+	messageTime = 10 * time.Minute
+	// writeTime is how long an answer may take to leave.
+	writeTime = 30 * time.Second
+)
+
+// fault is something wrong at a key.
+type fault struct {
+	key string
+	err error
+}
+
+func (f *fault) Error() string { return f.err.Error() }
+func (f *fault) Unwrap() error { return f.err }
+
+// Key names the key at fault, relative to the [Config].
+func (f *fault) Key() string { return f.key }
+
+// Validate says everything that is wrong with c.
+func (c *Config) Validate() error {
+	var errs []error
+	at := func(key, format string, args ...any) {
+		errs = append(errs, &fault{key, fmt.Errorf(format, args...)})
+	}
+	if _, _, err := c.address(); err != nil {
+		errs = append(errs, &fault{"listen", err})
+	}
+	if len(c.Users) > 0 && c.SharedKey == "" {
+		at("shared_key", "shared_key is required with users: they are asked for in the handshake that it begins")
+	}
+	names := map[string]bool{}
+	for i, u := range c.Users {
+		switch {
+		case u.Name == "":
+			at(fmt.Sprintf("users[%d].name", i), "a user needs a name")
+		case names[u.Name]:
+			at(fmt.Sprintf("users[%d].name", i), "expected each user once, got %q twice", u.Name)
+		}
+		if u.Password == "" {
+			at(fmt.Sprintf("users[%d].password", i), "user %q needs a password", u.Name)
+		}
+		names[u.Name] = true
+	}
+	if len(c.Hostname) > maxHostname {
+		at("hostname", "expected a hostname of at most %d bytes, got %d", maxHostname, len(c.Hostname))
+	}
+	if c.TLS != nil && c.TLS.Cert == "" {
+		at("tls.cert", "tls.cert is required: the file with the certificate chain")
+	}
+	if c.TLS != nil && c.TLS.Key == "" {
+		at("tls.key", "tls.key is required: the file with the private key")
+	}
+	return errors.Join(errs...)
+}
+
+// address splits Listen into what [net.Listen] takes.
+func (c *Config) address() (network, address string, err error) {
+	if path, ok := strings.CutPrefix(c.Listen, "unix:"); ok {
+		if path == "" {
+			return "", "", errors.New("expected a path after unix: in listen, got none")
+		}
+		return "unix", path, nil
+	}
+	_, port, err := net.SplitHostPort(c.Listen)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	if err != nil || port == "" {
+		return "", "", fmt.Errorf("expected listen to be host:port such as 0.0.0.0:24224, or unix:/path, got %q", c.Listen)
+	}
+	return "tcp", c.Listen, nil
+}
