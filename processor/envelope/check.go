@@ -1,0 +1,411 @@
+package envelope
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/bits"
+	"unicode/utf8"
+)
+
+// Check validates JSON text in full: the grammar of RFC 8259, control characters, UTF-8, and nesting up to
+// [MaxDepth]. It makes one pass, never recurses, and allocates only the Fault it returns, whose Raw is the text and
+// whose Detail names the byte offset. Escaped lone surrogates are legal grammar and pass.
+func Check(json []byte) *Fault {
+	i, c := scan(json, 0, MaxDepth)
+	if c == ok {
+		if i = skipSpace(json, i); i == len(json) {
+			return nil
+		}
+		c = wantEnd
+	}
+	f := c.fault(json, i)
+	f.Raw = json
+	return &f
+}
+
+// code is what a scan ran into.
+type code uint8
+
+const (
+	ok code = iota
+	wantValue
+	wantKey
+	wantFirstKey
+	wantColon
+	wantMember
+	wantElement
+	wantEnd
+	badLiteral
+	badNumber
+	badEscape
+	badHex
+	rawControl
+	notUTF8
+	openString
+	deep
+)
+
+// fault puts a code into words. at is the offset of the byte that broke the scan, len(b) at the end of the input.
+func (c code) fault(b []byte, at int) Fault {
+	f := Fault{Reason: Malformed, Index: -1}
+	var want string
+	switch c {
+	case wantValue:
+		want = "a value"
+	case wantKey:
+		want = "a key in quotes"
+	case wantFirstKey:
+		want = "a key in quotes or }"
+	case wantColon:
+		want = ": after a key"
+	case wantMember:
+		want = ", or } after a member"
+	case wantElement:
+		want = ", or ] after an element"
+	case wantEnd:
+		want = "the end of the record after the value"
+	case badLiteral:
+		want = "true, false or null"
+	case badNumber:
+		want = "a digit of a number"
+	case badEscape:
+		want = `one of "\/bfnrtu after a backslash`
+	case badHex:
+		want = `four hexadecimal digits after \u`
+	case openString:
+		want = "the closing quote of a string"
+	case rawControl:
+		f.Detail = fmt.Sprintf("control character %#02x inside a string at byte %d must be written as an escape", b[at], at)
+		return f
+	case notUTF8:
+		f.Reason = InvalidUTF8
+		f.Detail = fmt.Sprintf("byte %#02x at byte %d is not UTF-8", b[at], at)
+		return f
+	case deep:
+		f.Reason = TooDeep
+		f.Detail = fmt.Sprintf("nested deeper than %d levels at byte %d", MaxDepth, at)
+		return f
+	}
+	f.Detail = fmt.Sprintf("expected %s at byte %d, found %s", want, at, found(b, at))
+	return f
+}
+
+// found shows the character at an offset without letting anything unprintable through.
+func found(b []byte, at int) string {
+	if at >= len(b) {
+		return "the end"
+	}
+	r, n := utf8.DecodeRune(b[at:])
+	if r == utf8.RuneError && n <= 1 {
+		return fmt.Sprintf("byte %#02x", b[at])
+	}
+	return fmt.Sprintf("%+q", r)
+}
+
+// Eight bytes at a time: each lane of a word is one byte of text.
+const (
+	lanes   = 0x0101010101010101
+	highs   = lanes * 0x80
+	quotes  = lanes * '"'
+	slashes = lanes * '\\'
+	spaces  = lanes * ' '
+)
+
+// stops marks the high bit of each byte that a string scan must look at: quote, backslash, control character, or
+// non-ASCII. A subtraction borrows only into lanes above a marked one, so the lowest mark is always exact, and only
+// that one is used.
+func stops(w uint64) uint64 {
+	return (((w ^ quotes) - lanes) | ((w ^ slashes) - lanes) | (w - spaces) | w) & highs
+}
+
+// skipSpace returns the offset of the first byte at or after i that is no JSON white space.
+func skipSpace(b []byte, i int) int {
+	for i < len(b) && (b[i] == ' ' || b[i] == '\n' || b[i] == '\r' || b[i] == '\t') {
+		i++
+	}
+	return i
+}
+
+// scan validates the one value that starts at or after i and returns the offset behind it, or the offset and code of
+// what broke it. room is how many levels it may still nest.
+//
+// The kinds of the open containers are bits, 1 for an object: the innermost 64 in a register, the others spilled.
+func scan(b []byte, i, room int) (int, code) {
+	var (
+		spill [MaxDepth/64 + 1]uint64
+		kinds uint64
+		depth int
+		w, m  uint64
+		c     byte
+		e     code
+	)
+
+value:
+	if i >= len(b) {
+		return i, wantValue
+	}
+	c = b[i]
+	if c <= ' ' {
+		if i = skipSpace(b, i); i >= len(b) {
+			return i, wantValue
+		}
+		c = b[i]
+	}
+	switch c {
+	case '"':
+		i++
+		for {
+			if len(b)-i < 8 {
+				if i, e = endString(b, i); e != ok {
+					return i, e
+				}
+				goto after
+			}
+			w = binary.LittleEndian.Uint64(b[i:])
+			m = stops(w)
+			if m == 0 {
+				i += 8
+				continue
+			}
+			i += bits.TrailingZeros64(m) >> 3
+			if b[i] == '"' {
+				i++
+				goto after
+			}
+			if i, e = special(b, i); e != ok {
+				return i, e
+			}
+		}
+	case '{':
+		if depth == room {
+			return i, deep
+		}
+		if depth&63 == 0 {
+			spill[depth>>6] = kinds
+		}
+		depth++
+		kinds = kinds<<1 | 1
+		i++
+		if i < len(b) && b[i] == '"' {
+			goto key
+		}
+		if i = skipSpace(b, i); i < len(b) && b[i] == '}' {
+			goto closing
+		}
+		if i >= len(b) || b[i] != '"' {
+			return i, wantFirstKey
+		}
+		goto key
+	case '[':
+		if depth == room {
+			return i, deep
+		}
+		if depth&63 == 0 {
+			spill[depth>>6] = kinds
+		}
+		depth++
+		kinds <<= 1
+		i++
+		if i = skipSpace(b, i); i < len(b) && b[i] == ']' {
+			goto closing
+		}
+		goto value
+	case 't':
+		if len(b)-i < 4 || string(b[i:i+4]) != "true" {
+			return i, badLiteral
+		}
+		i += 4
+	case 'f':
+		if len(b)-i < 5 || string(b[i:i+5]) != "false" {
+			return i, badLiteral
+		}
+		i += 5
+	case 'n':
+		if len(b)-i < 4 || string(b[i:i+4]) != "null" {
+			return i, badLiteral
+		}
+		i += 4
+	case '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
+		if i, e = number(b, i); e != ok {
+			return i, e
+		}
+	default:
+		return i, wantValue
+	}
+
+after:
+	if depth == 0 {
+		return i, ok
+	}
+	if i < len(b) && b[i] <= ' ' {
+		i = skipSpace(b, i)
+	}
+	if kinds&1 == 0 {
+		if i >= len(b) {
+			return i, wantElement
+		}
+		if b[i] == ',' {
+			i++
+			goto value
+		}
+		if b[i] != ']' {
+			return i, wantElement
+		}
+		goto closing
+	}
+	if i >= len(b) {
+		return i, wantMember
+	}
+	if b[i] == '}' {
+		goto closing
+	}
+	if b[i] != ',' {
+		return i, wantMember
+	}
+	i++
+	if i >= len(b) || b[i] != '"' {
+		if i = skipSpace(b, i); i >= len(b) || b[i] != '"' {
+			return i, wantKey
+		}
+	}
+
+key: // b[i] is the opening quote
+	i++
+	for {
+		if len(b)-i < 8 {
+			if i, e = endString(b, i); e != ok {
+				return i, e
+			}
+			break
+		}
+		w = binary.LittleEndian.Uint64(b[i:])
+		m = stops(w)
+		if m == 0 {
+			i += 8
+			continue
+		}
+		i += bits.TrailingZeros64(m) >> 3
+		if b[i] == '"' {
+			i++
+			break
+		}
+		if i, e = special(b, i); e != ok {
+			return i, e
+		}
+	}
+	if i >= len(b) || b[i] != ':' {
+		if i = skipSpace(b, i); i >= len(b) || b[i] != ':' {
+			return i, wantColon
+		}
+	}
+	i++
+	goto value
+
+closing: // b[i] closes the innermost container
+	i++
+	depth--
+	kinds >>= 1
+	if depth&63 == 0 {
+		kinds = spill[depth>>6]
+	}
+	goto after
+}
+
+// special passes over what stopped a string scan at i: an escape or a sequence of UTF-8. It returns the offset where
+// the scan goes on.
+func special(b []byte, i int) (int, code) {
+	c := b[i]
+	if c < ' ' {
+		return i, rawControl
+	}
+	if c != '\\' {
+		_, n := utf8.DecodeRune(b[i:])
+		if n <= 1 {
+			return i, notUTF8
+		}
+		return i + n, ok
+	}
+	if i+1 >= len(b) {
+		return i + 1, badEscape
+	}
+	switch b[i+1] {
+	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+		return i + 2, ok
+	case 'u':
+		for j := i + 2; j < i+6; j++ {
+			if j >= len(b) || hexDigit(b[j]) > 15 {
+				return j, badHex
+			}
+		}
+		return i + 6, ok
+	}
+	return i + 1, badEscape
+}
+
+// endString finishes a string within the last bytes of the input and returns the offset behind its quote.
+func endString(b []byte, i int) (int, code) {
+	var e code
+	for i < len(b) {
+		switch c := b[i]; {
+		case c == '"':
+			return i + 1, ok
+		case c < ' ' || c == '\\' || c >= utf8.RuneSelf:
+			if i, e = special(b, i); e != ok {
+				return i, e
+			}
+		default:
+			i++
+		}
+	}
+	return i, openString
+}
+
+// number validates the number that starts at i, with a minus sign or a digit.
+func number(b []byte, i int) (int, code) {
+	if b[i] == '-' {
+		i++
+	}
+	if i >= len(b) || b[i]-'0' > 9 {
+		return i, badNumber
+	}
+	if b[i] == '0' {
+		i++
+	} else {
+		for i < len(b) && b[i]-'0' <= 9 {
+			i++
+		}
+	}
+	if i < len(b) && b[i] == '.' {
+		i++
+		if i >= len(b) || b[i]-'0' > 9 {
+			return i, badNumber
+		}
+		for i < len(b) && b[i]-'0' <= 9 {
+			i++
+		}
+	}
+	if i < len(b) && b[i]|0x20 == 'e' {
+		i++
+		if i < len(b) && (b[i] == '+' || b[i] == '-') {
+			i++
+		}
+		if i >= len(b) || b[i]-'0' > 9 {
+			return i, badNumber
+		}
+		for i < len(b) && b[i]-'0' <= 9 {
+			i++
+		}
+	}
+	return i, ok
+}
+
+// hexDigit gives the value of a hexadecimal digit, 16 for every other byte.
+func hexDigit(c byte) byte {
+	switch {
+	case c-'0' <= 9:
+		return c - '0'
+	case (c|0x20)-'a' <= 5:
+		return (c | 0x20) - 'a' + 10
+	}
+	return 16
+}
