@@ -2,12 +2,13 @@ package envelope
 
 import "bytes"
 
-// isAzure recognises an Azure diagnostic record: a category, and properties or the id of an Azure resource.
+// isAzure recognises an Azure diagnostic record: a category, and properties, the id of an Azure resource, or the name
+// of an operation.
 func isAzure(f *fields) bool {
 	if len(f.category) == 0 || f.category[0] != '"' {
 		return false
 	}
-	return isObject(f.properties) || len(f.resourceID) > 2 && f.resourceID[0] == '"'
+	return isObject(f.properties) || isQuoted(f.resourceID) || isQuoted(f.operationName)
 }
 
 // azure reads a diagnostic record of AKS. Its categories kube-audit and kube-audit-admin carry the API server's line

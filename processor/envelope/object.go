@@ -20,7 +20,7 @@ type fields struct {
 	logEvents                                                      list
 	awslogs                                                        []byte
 	records                                                        list // AKS, Firehose, Kinesis
-	category, properties, resourceID                               []byte
+	category, properties, resourceID, operationName                []byte
 
 	hints int // members that are typical of an audit event, though other logs have them too
 }
@@ -138,6 +138,8 @@ func (r *Reader) member(m *members, f *fields) bool {
 		slot = &f.properties
 	case "resourceId":
 		slot = &f.resourceID
+	case "operationName":
+		slot = &f.operationName
 	}
 	raw := m.skip()
 	if slot == nil || *slot != nil {

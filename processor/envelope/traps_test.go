@@ -149,7 +149,7 @@ func TestTraps(t *testing.T) {
 		faults []Reason
 	}{
 		"truncated-body": {0, []Reason{Malformed}},
-		"garbage-tail": {0, []Reason{Malformed}}, "nul-tail": {0, []Reason{Malformed}}, "quiet-cut": {0, []Reason{Malformed}},
+		"garbage-tail":   {0, []Reason{Malformed}}, "nul-tail": {0, []Reason{Malformed}}, "quiet-cut": {0, []Reason{Malformed}},
 		"empty-object": {0, []Reason{Foreign}}, "json-null": {0, []Reason{Foreign}}, "empty-record": {0, nil},
 		"deep-nesting": {0, []Reason{TooDeep}}, "empty-list": {0, nil}, "list-cut": {0, []Reason{Malformed}},
 		"list-item-null": {1, []Reason{Foreign}}, "event-list": {2, nil}, "event-list-items-first": {1, nil},
