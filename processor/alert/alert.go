@@ -243,3 +243,18 @@ type Note struct {
 	Code string `json:"code"`
 	Text string `json:"text"`
 }
+
+// Reset empties the alert for the next event. It keeps the memory of the lists, and holds on to nothing they contained.
+func (a *Alert) Reset() {
+	reasons, rules, attack, related := emptied(a.Reasons), emptied(a.Rules), emptied(a.Attack), emptied(a.Related)
+	investigate, respond, notes := emptied(a.Investigate), emptied(a.Respond), emptied(a.Notes)
+	*a = Alert{
+		Reasons: reasons, Rules: rules, Attack: attack, Related: related,
+		Investigate: investigate, Respond: respond, Notes: notes,
+	}
+}
+
+func emptied[T any](list []T) []T {
+	clear(list)
+	return list[:0]
+}

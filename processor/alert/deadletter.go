@@ -6,8 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// DeadLetterSchema is the value of the field "schema" of every dead letter.
-const DeadLetterSchema = "spawnwatch.deadletter/v1"
+// DeadLetterSchemaName is the value of the field "schema" of every dead letter.
+const DeadLetterSchemaName = "spawnwatch.deadletter/v1"
 
 // The reasons for which a record, or a single event of a list, is dead-lettered.
 const (
@@ -53,7 +53,7 @@ type DeadLetter struct {
 // AppendDeadLetter appends a dead letter as a JSON object on a single line without a line feed at its end: the form for
 // files. The fields truncated and sha256 are there only when the record is no longer whole.
 func AppendDeadLetter(dst []byte, d *DeadLetter) []byte {
-	dst = append(dst, `{"schema":"`+DeadLetterSchema+`"`...)
+	dst = append(dst, `{"schema":"`+DeadLetterSchemaName+`"`...)
 	dst = str(dst, `,"reason":`, d.Reason)
 	dst = str(dst, `,"detail":`, d.Detail)
 	dst = appendOrigin(append(dst, `,"origin":`...), &d.Origin)
@@ -81,7 +81,7 @@ func (d *DeadLetter) Headers() []Header {
 	h = append(
 		h,
 		Header{"content-type", "application/octet-stream"},
-		Header{"spawnwatch-schema", DeadLetterSchema},
+		Header{"spawnwatch-schema", DeadLetterSchemaName},
 		Header{"spawnwatch-reason", headerText(d.Reason)},
 		Header{"spawnwatch-detail", headerText(d.Detail)},
 		Header{"spawnwatch-source", headerText(d.Origin.Source)},

@@ -1,12 +1,12 @@
 package alert
 
 func appendPolicy(dst []byte, p *Policy) []byte {
-	dst = str(dst, `{"pss_level":`, string(p.PSSLevel))
+	dst = word(dst, `{"pss_level":`, string(p.PSSLevel), "unknown")
 	dst = str(dst, `,"evaluated_version":`, p.EvaluatedVersion)
 	dst = array(dst, `,"violations":`, p.Violations, appendViolation)
 	dst = array(dst, `,"admission":`, p.Admission, appendAdmission)
 	dst = array(dst, `,"findings":`, p.Findings, appendFinding)
-	dst = str(dst, `,"intended":{"state":`, string(p.Intended.State))
+	dst = word(dst, `,"intended":{"state":`, string(p.Intended.State), "unknown")
 	dst = str(dst, `,"by":`, p.Intended.By)
 	dst = strs(dst, `,"deviations":`, p.Intended.Deviations)
 	return append(dst, `}}`...)
@@ -14,7 +14,7 @@ func appendPolicy(dst []byte, p *Policy) []byte {
 
 func appendViolation(dst []byte, v *Violation) []byte {
 	dst = str(dst, `{"check":`, v.Check)
-	dst = str(dst, `,"level":`, string(v.Level))
+	dst = word(dst, `,"level":`, string(v.Level), "unknown")
 	dst = str(dst, `,"detail":`, v.Detail)
 	return append(dst, '}')
 }
@@ -63,7 +63,7 @@ func appendOwners(dst []byte, o *Owners) []byte {
 }
 
 func appendApproval(dst []byte, a *Approval) []byte {
-	dst = str(dst, `{"state":`, string(a.State))
+	dst = word(dst, `{"state":`, string(a.State), "unknown")
 	dst = str(dst, `,"by":`, a.By)
 	dst = str(dst, `,"ticket":`, a.Ticket)
 	dst = str(dst, `,"reason":`, a.Reason)

@@ -15,7 +15,7 @@ type Policy struct {
 	Intended Intended  `json:"intended"`
 }
 
-// PSSLevel is a level of the Pod Security Standards.
+// PSSLevel is a level of the Pod Security Standards. The zero value is written as unknown.
 type PSSLevel string
 
 const (
@@ -78,7 +78,7 @@ type Intended struct {
 	Deviations []string `json:"deviations"`
 }
 
-// IntendedState is the verdict of the allow-lists.
+// IntendedState is the verdict of the allow-lists. The zero value is written as unknown.
 type IntendedState string
 
 const (
@@ -158,7 +158,7 @@ type Approval struct {
 	Deviations []string `json:"deviations"`
 }
 
-// ApprovalState is the state of an approval.
+// ApprovalState is the state of an approval. The zero value is written as unknown.
 type ApprovalState string
 
 const (

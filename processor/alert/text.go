@@ -145,6 +145,14 @@ func str(dst []byte, key, s string) []byte {
 	return appendString(dst, s)
 }
 
+// word appends one of a fixed set of words, zero where it was not set: what nobody looked at is not known.
+func word(dst []byte, key, s, zero string) []byte {
+	if s == "" {
+		s = zero
+	}
+	return str(dst, key, s)
+}
+
 func integer(dst []byte, key string, n int64) []byte {
 	dst = append(dst, key...)
 	return strconv.AppendInt(dst, n, 10)

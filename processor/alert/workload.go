@@ -33,7 +33,7 @@ type Workload struct {
 	Volumes        []Volume    `json:"volumes"`
 }
 
-// Detail says how much of a workload the event showed.
+// Detail says how much of a workload the event showed. The zero value is written as none.
 type Detail string
 
 const (
@@ -67,7 +67,7 @@ type Rights struct {
 	Dangerous []Right `json:"dangerous"`
 }
 
-// RightsState says whether the rights of a service account are known.
+// RightsState says whether the rights of a service account are known. The zero value is written as unknown.
 type RightsState string
 
 const (
