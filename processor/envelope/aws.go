@@ -59,7 +59,7 @@ func (r *Reader) logEvent(u *unit) []byte {
 	)
 	m.open(u.raw, 0, MaxDepth)
 	for m.next() {
-		switch string(m.key) {
+		switch string(m.name()) {
 		case "message":
 			r.value(&m, &message)
 		case "timestamp":

@@ -42,7 +42,7 @@ func (r *Reader) gke(f *fields, u *unit, v Visitor) {
 	m.open(f.protoPayload, 0, MaxDepth)
 	for m.next() {
 		value := m.skip()
-		switch string(m.key) {
+		switch string(m.name()) {
 		case "serviceName":
 			first(&service, r.text(value))
 		case "methodName":

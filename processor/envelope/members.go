@@ -13,7 +13,7 @@ const maxKey = 40
 type members struct {
 	b      []byte
 	i      int    // after next: at the first byte of the value
-	key    []byte // the decoded key; valid until the next call of next
+	key    []byte // the raw key; see name
 	code   code
 	room   int // levels that a value may nest
 	inside bool
@@ -61,9 +61,6 @@ func (m *members) next() bool {
 		return false
 	}
 	m.key = b[i+1 : end-1]
-	if bytes.IndexByte(m.key, '\\') >= 0 {
-		m.key = m.decode(m.key)
-	}
 	if i = skipSpace(b, end); i >= len(b) || b[i] != ':' {
 		m.i, m.code = i, wantColon
 		return false
@@ -72,9 +69,15 @@ func (m *members) next() bool {
 	return true
 }
 
-// decode unescapes a key that the scan has found valid. One that is too long to be known stays as it is: its
-// backslashes keep it from being taken for another.
-func (m *members) decode(raw []byte) []byte {
+// name returns the decoded key, valid until the next call of next. A key with escapes that is too long to be known
+// stays raw: its backslashes keep it from being taken for another.
+//
+// It is no field, since a struct that points into itself would live on the heap.
+func (m *members) name() []byte {
+	raw := m.key
+	if bytes.IndexByte(raw, '\\') < 0 {
+		return raw
+	}
 	n := 0
 	for i := 0; i < len(raw); {
 		if n+utf8.UTFMax > len(m.buf) {

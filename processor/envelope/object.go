@@ -64,7 +64,7 @@ func (r *Reader) object(b []byte, start int, u unit, v Visitor) {
 		}
 	}
 	if m.code == ok && m.i != len(b) {
-		m.code = wantEnd
+		m.i, m.code = skipSpace(b, m.i), wantEnd
 	}
 	if m.code != ok {
 		v.Fault(u.broken(b, m.i, m.code))
@@ -78,7 +78,7 @@ func (r *Reader) object(b []byte, start int, u unit, v Visitor) {
 func (r *Reader) member(m *members, f *fields) bool {
 	f.members++
 	var slot *[]byte
-	switch string(m.key) {
+	switch string(m.name()) {
 	case "auditID", "objectRef", "requestReceivedTimestamp", "stageTimestamp", "impersonatedUser",
 		"authenticationMetadata", "requestObject", "responseObject":
 		return true
@@ -223,7 +223,7 @@ func lookup(object []byte, key string) []byte {
 	var m members
 	m.open(object, 0, MaxDepth)
 	for m.next() {
-		hit := string(m.key) == key
+		hit := string(m.name()) == key
 		if v := m.skip(); hit {
 			return v
 		}

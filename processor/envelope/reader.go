@@ -156,7 +156,7 @@ func (r *Reader) array(b []byte, start int, u unit, v Visitor) {
 		r.spans = append(r.spans, e)
 	}
 	if list.code == ok && list.i != len(b) {
-		list.code = wantEnd
+		list.i, list.code = skipSpace(b, list.i), wantEnd
 	}
 	if list.code != ok {
 		r.spans = r.spans[:from]

@@ -134,7 +134,7 @@ func rejects(event []byte) bool {
 		if m.code != ok {
 			return false
 		}
-		if string(m.key) == "verb" {
+		if string(m.name()) == "verb" {
 			return isString(value, "get")
 		}
 	}
