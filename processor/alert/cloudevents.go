@@ -75,7 +75,7 @@ func cloudSource(cluster string) string {
 	for i := range len(cluster) {
 		c := cluster[i]
 		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte("-._~/:@", c) >= 0:
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte("-._~/", c) >= 0:
 			b.WriteByte(c)
 		default:
 			b.WriteString("%25")

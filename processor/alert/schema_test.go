@@ -79,7 +79,7 @@ func samples() map[string]*Alert {
 	hostile := typical()
 	hostile.Workload.Name, hostile.Actor.User = "\x1b]0;owned\x07\u202e\xff", "\"},{\"\n\\"
 	hostile.Workload.Containers[0].Args = []string{"\u2028", "", "\x00"}
-	hostile.Cluster, hostile.Workload.Namespace = "prod eu/1?#%", "ns/\xf0\x9f"
+	hostile.Cluster, hostile.Workload.Namespace = "prod eu/1:?#%", "ns/\xf0\x9f"
 	s["hostile"] = hostile
 	return s
 }
