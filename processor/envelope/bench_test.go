@@ -50,3 +50,44 @@ func BenchmarkCheck(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkRead unwraps the whole real log in the forms that shippers send it.
+func BenchmarkRead(b *testing.B) {
+	lines := corpusLines(b, "rr.jsonl.gz")
+	list := append([]byte(`{"kind":"EventList","items":[`), bytes.Join(lines[:400], []byte(","))...)
+	list = append(list, "]}"...)
+	forms := []struct {
+		name    string
+		records [][]byte
+	}{{"bare", lines}, {"log", nil}, {"azure", nil}, {"eks", nil}, {"eventlist", [][]byte{list}}}
+	for _, l := range lines {
+		forms[1].records = append(forms[1].records, []byte(`{"date":1.5,"kubernetes":{"pod_name":"p"},"log":`+quote(string(l)+"\n")+`}`))
+		forms[2].records = append(forms[2].records, []byte(`{"category":"kube-audit","properties":{"log":`+quote(string(l)+"\n")+`}}`))
+	}
+	for i := 0; i+100 < len(lines); i += 100 {
+		var messages []string
+		for _, l := range lines[i : i+100] {
+			messages = append(messages, string(l))
+		}
+		forms[3].records = append(forms[3].records, []byte(subscription(eksGroup, eksStream, messages...)))
+	}
+	for _, f := range forms {
+		b.Run(f.name, func(b *testing.B) {
+			var (
+				rd   Reader
+				c    counter
+				size int
+			)
+			for _, r := range f.records {
+				size += len(r)
+			}
+			b.SetBytes(int64(size))
+			b.ReportAllocs()
+			for b.Loop() {
+				for _, r := range f.records {
+					rd.Read(r, &c)
+				}
+			}
+		})
+	}
+}
