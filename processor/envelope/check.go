@@ -106,16 +106,18 @@ func found(b []byte, at int) string {
 const (
 	lanes   = 0x0101010101010101
 	highs   = lanes * 0x80
-	quotes  = lanes * '"'
 	slashes = lanes * '\\'
-	spaces  = lanes * ' '
+	// flip swaps the quote (0x22) with the space (0x20), and among themselves the control characters below, so that
+	// one comparison with afterSpace finds quotes and control characters.
+	flip       = lanes * ('"' ^ ' ')
+	afterSpace = lanes * (' ' + 1)
 )
 
 // stops marks the high bit of each byte that a string scan must look at: quote, backslash, control character, or
 // non-ASCII. A subtraction borrows only into lanes above a marked one, so the lowest mark is always exact, and only
 // that one is used.
 func stops(w uint64) uint64 {
-	return (((w ^ quotes) - lanes) | ((w ^ slashes) - lanes) | (w - spaces) | w) & highs
+	return (((w ^ flip) - afterSpace) | ((w ^ slashes) - lanes) | w) & highs
 }
 
 // skipSpace returns the offset of the first byte at or after i that is no JSON white space.

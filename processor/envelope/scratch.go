@@ -126,10 +126,9 @@ func (s *scratch) unescape(b []byte, i int) (text []byte, end int, c code) {
 func exactStops(w uint64) uint64 {
 	ascii := ^w & highs
 	low := w &^ highs // every lane below 0x80, so that no subtraction from it with the high bit set borrows
-	q := (low ^ quotes) | highs
+	q := (low ^ flip) | highs
 	s := (low ^ slashes) | highs
-	c := low | highs
-	return ^((q - lanes) & (s - lanes) & (c - spaces)) & ascii
+	return ^((q - afterSpace) & (s - lanes)) & ascii
 }
 
 // plain gives the character that a backslash and c stand for, 0 for \u and for what is no escape.
