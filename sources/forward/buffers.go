@@ -21,11 +21,14 @@ func (s *Source) takeBuffer(ctx context.Context, c *claim) (*[]byte, error) {
 	return buf, nil
 }
 
-// growBuffer returns a buffer with the bytes of buf and at least twice its capacity; buf is given back, also after an
-// error.
+// growBuffer returns a buffer with the bytes of buf and twice its capacity, or what the largest message needs; buf is
+// given back, also after an error.
 func (s *Source) growBuffer(ctx context.Context, c *claim, buf *[]byte) (*[]byte, error) {
 	defer s.giveBuffer(c, buf)
 	n := 2 * cap(*buf)
+	if cap(*buf) < largestBuffer {
+		n = min(n, largestBuffer)
+	}
 	if err := s.budget.acquire(ctx, c, int64(n)); err != nil {
 		return nil, err
 	}
@@ -42,6 +45,9 @@ func (s *Source) giveBuffer(c *claim, buf *[]byte) {
 	}
 	s.budget.release(c, n)
 }
+
+// largestBuffer holds the largest message and the beginning of the next.
+const largestBuffer = maxMessage + smallestBuffer
 
 // largestPooled keeps a rare giant from staying, 8 MiB.
 const largestPooled = 8 << 20

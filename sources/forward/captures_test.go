@@ -14,6 +14,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -202,11 +203,22 @@ func chunked(b []byte, n int) func(func([]byte) bool) {
 }
 
 // replayed hands out the nonce and the salt of a recorded HELO.
-type replayed struct{ bytes.Buffer }
+type replayed struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (r *replayed) Read(b []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.buf.Read(b)
+}
 
 func (r *replayed) from(t *testing.T, helo []byte, users bool) {
 	t.Helper()
-	r.Reset()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.buf.Reset()
 	for _, key := range []string{"\xa5nonce", "\xa4auth"}[:1+b2i(users)] {
 		at := bytes.Index(helo, []byte(key))
 		if at < 0 {
@@ -216,7 +228,7 @@ func (r *replayed) from(t *testing.T, helo []byte, users bool) {
 		if !ok || len(value) != 16 {
 			t.Fatalf("expected 16 bytes after %q, got %q", key, value)
 		}
-		r.Write(value)
+		r.buf.Write(value)
 	}
 }
 

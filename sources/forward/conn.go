@@ -70,14 +70,16 @@ func (c *conn) stopReading() {
 	_ = c.net.SetReadDeadline(time.Unix(1, 0))
 }
 
-// deadline sets when a read gives up.
+// deadline sets when a read gives up. Its only error is errStopped.
 func (c *conn) deadline(after time.Duration) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.stopping {
 		return errStopped
 	}
-	return c.net.SetReadDeadline(time.Now().Add(after))
+	// Where this fails the read after it fails too, and says why.
+	_ = c.net.SetReadDeadline(time.Now().Add(after))
+	return nil
 }
 
 // greet does the TLS handshake and that of the protocol, where they are configured.
@@ -135,6 +137,9 @@ func (c *conn) greet(ctx context.Context) error {
 			}
 			return c.ended(err, len(buf))
 		}
+	}
+	if f.size > maxPing {
+		return errNoPing
 	}
 	p, err := parsePing(buf[:f.size], &f)
 	if err != nil {

@@ -89,7 +89,7 @@ func (t *transcoder) next() (h head, payload []byte, err error) {
 }
 
 func (t *transcoder) array(dst []byte, n uint64, depth int) ([]byte, error) {
-	if depth <= 0 {
+	if depth < 0 {
 		return dst, errDeep
 	}
 	if n > uint64(len(t.b)-t.pos) {
@@ -112,7 +112,7 @@ func (t *transcoder) array(dst []byte, n uint64, depth int) ([]byte, error) {
 }
 
 func (t *transcoder) object(dst []byte, n uint64, depth int) ([]byte, error) {
-	if depth <= 0 {
+	if depth < 0 {
 		return dst, errDeep
 	}
 	if n > uint64(len(t.b)-t.pos)/2 {
