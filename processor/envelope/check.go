@@ -155,49 +155,9 @@ value:
 	}
 	switch c {
 	case '"':
-		i++
-		for {
-			if len(b)-i < 8 {
-				if i, e = endString(b, i); e != ok {
-					return i, e
-				}
-				goto after
-			}
-			w = binary.LittleEndian.Uint64(b[i:])
-			m = stops(w)
-			if m == 0 {
-				i += 8
-				continue
-			}
-			i += bits.TrailingZeros64(m) >> 3
-			if b[i] == '"' {
-				i++
-				goto after
-			}
-			if i, e = special(b, i); e != ok {
-				return i, e
-			}
-		}
+		goto text
 	case '{':
-		if depth == room {
-			return i, deep
-		}
-		if depth&63 == 0 {
-			spill[depth>>6] = kinds
-		}
-		depth++
-		kinds = kinds<<1 | 1
-		i++
-		if i < len(b) && b[i] == '"' {
-			goto key
-		}
-		if i = skipSpace(b, i); i < len(b) && b[i] == '}' {
-			goto closing
-		}
-		if i >= len(b) || b[i] != '"' {
-			return i, wantFirstKey
-		}
-		goto key
+		goto object
 	case '[':
 		if depth == room {
 			return i, deep
@@ -233,6 +193,33 @@ value:
 		}
 	default:
 		return i, wantValue
+	}
+
+	goto after
+
+text: // b[i] is the opening quote of a value
+	i++
+	for {
+		if len(b)-i < 8 {
+			if i, e = endString(b, i); e != ok {
+				return i, e
+			}
+			break
+		}
+		w = binary.LittleEndian.Uint64(b[i:])
+		m = stops(w)
+		if m == 0 {
+			i += 8
+			continue
+		}
+		i += bits.TrailingZeros64(m) >> 3
+		if b[i] == '"' {
+			i++
+			break
+		}
+		if i, e = special(b, i); e != ok {
+			return i, e
+		}
 	}
 
 after:
@@ -271,6 +258,27 @@ after:
 		}
 	}
 
+	goto key
+
+object: // b[i] opens it
+	if depth == room {
+		return i, deep
+	}
+	if depth&63 == 0 {
+		spill[depth>>6] = kinds
+	}
+	depth++
+	kinds = kinds<<1 | 1
+	i++
+	if i >= len(b) || b[i] != '"' {
+		if i = skipSpace(b, i); i < len(b) && b[i] == '}' {
+			goto closing
+		}
+		if i >= len(b) || b[i] != '"' {
+			return i, wantFirstKey
+		}
+	}
+
 key: // b[i] is the opening quote
 	i++
 	for {
@@ -301,6 +309,12 @@ key: // b[i] is the opening quote
 		}
 	}
 	i++
+	if i < len(b) && b[i] == '"' {
+		goto text
+	}
+	if i < len(b) && b[i] == '{' {
+		goto object
+	}
 	goto value
 
 closing: // b[i] closes the innermost container
