@@ -32,9 +32,10 @@ func (r *Reader) eks(f *fields, u *unit, v Visitor) {
 		}
 	}
 	for i := f.logEvents.from; i < f.logEvents.to; i++ {
+		line := r.lines[i]
 		e := in
-		e.raw, e.index = r.spans[i], i-f.logEvents.from
-		text := r.logEvent(&e)
+		e.raw, e.index, e.time = line.raw, i-f.logEvents.from, millis(line.time)
+		text := line.text
 		if text == nil {
 			v.Fault(e.fault(Foreign, "expected a log event with a message, found another value"))
 			continue
@@ -47,31 +48,58 @@ func (r *Reader) eks(f *fields, u *unit, v Visitor) {
 	}
 }
 
-// logEvent returns the text of one log event's message and notes its time; nil where it has none.
-func (r *Reader) logEvent(u *unit) []byte {
-	if u.raw[0] != '{' {
-		return nil
+// logLine is one element of logEvents.
+type logLine struct {
+	raw  []byte // the element
+	text []byte // its decoded message, nil where it has none
+	time []byte // its raw timestamp
+}
+
+// logEvents takes the array logEvents. The messages are decoded as the array is walked, which validates them in the
+// same pass.
+func (r *Reader) logEvents(m *members, l *list) bool {
+	if m.i >= len(m.b) || m.b[m.i] != '[' || l.is {
+		m.skip()
+		return false
+	}
+	var e elements
+	e.open(m.b, m.i, m.room)
+	l.is, l.from = true, len(r.lines)
+	for e.more() {
+		r.lines = append(r.lines, r.logLine(&e))
+	}
+	l.to = len(r.lines)
+	m.i, m.code = e.i, e.code
+	return false
+}
+
+// logLine takes one element of logEvents.
+func (r *Reader) logLine(e *elements) logLine {
+	start := e.i
+	if start >= len(e.b) || e.b[start] != '{' {
+		return logLine{raw: e.take()}
 	}
 	var (
 		m       members
 		message value
-		taken   []byte
+		line    logLine
 	)
-	m.open(u.raw, 0, MaxDepth)
+	m.open(e.b, start, e.room)
 	for m.next() {
 		switch string(m.name()) {
 		case "message":
 			r.value(&m, &message)
 		case "timestamp":
-			if t := m.skip(); taken == nil {
-				taken = t
+			if t := m.skip(); line.time == nil {
+				line.time = t
 			}
 		default:
 			m.skip()
 		}
 	}
-	u.time = millis(taken)
-	return message.text
+	e.i, e.code = m.i, m.code
+	line.raw, line.text = e.b[start:min(e.i, len(e.b))], message.text
+	return line
 }
 
 // eksCluster takes the name out of /aws/eks/<name>/cluster.
@@ -113,6 +141,7 @@ func (r *Reader) truncated(b []byte, u *unit, v Visitor) {
 		whole int // offset behind the last member that came whole
 		audit bool
 		from  = len(r.spans)
+		line  = len(r.lines)
 	)
 	m.open(b, 0, MaxDepth)
 	for m.next() {
@@ -128,7 +157,7 @@ func (r *Reader) truncated(b []byte, u *unit, v Visitor) {
 		}
 		whole = m.i
 	}
-	r.spans = r.spans[:from]
+	r.spans, r.lines = r.spans[:from], r.lines[:line]
 	if !audit || whole == 0 {
 		v.Fault(u.fault(Partial, "the wrapper cut the message before it could be told for an audit event"))
 		return

@@ -25,15 +25,34 @@ func (r *Reader) azure(f *fields, u *unit, v Visitor) {
 	if name := aksCluster(r.text(f.resourceID)); name != nil {
 		in.cluster = r.name(name)
 	}
-	line := lookup(f.properties, "log")
-	switch {
-	case isObject(line):
-		r.read(line, in, v)
-	case len(line) > 0 && line[0] == '"':
-		r.read(r.text(line), in, v)
+	switch line := f.propertiesLog; {
+	case isObject(line.raw):
+		r.read(line.raw, in, v)
+	case line.text != nil:
+		r.read(line.text, in, v)
 	default:
 		v.Fault(u.fault(Foreign, "expected the audit event as a string in properties.log of a kube-audit record, found none"))
 	}
+}
+
+// properties takes the member properties, and with it the line that may be in its log: decoded as it is walked.
+func (r *Reader) properties(m *members, f *fields) bool {
+	if f.properties != nil || m.i >= len(m.b) || m.b[m.i] != '{' {
+		m.skip()
+		return false
+	}
+	var in members
+	in.open(m.b, m.i, m.room)
+	for in.next() {
+		if string(in.name()) == "log" {
+			r.value(&in, &f.propertiesLog)
+		} else {
+			in.skip()
+		}
+	}
+	f.properties = m.b[m.i:min(in.i, len(m.b))]
+	m.i, m.code = in.i, in.code
+	return false
 }
 
 // aksCluster takes the name out of …/providers/Microsoft.ContainerService/managedClusters/<name>[/…]. Azure writes the

@@ -132,31 +132,41 @@ func (a *elements) open(b []byte, i, room int) {
 
 // next validates the next element and returns its bytes, nil behind the last or when the array is broken.
 func (a *elements) next() []byte {
-	if a.code != ok {
+	if !a.more() {
 		return nil
+	}
+	return a.take()
+}
+
+// more goes to the next element and says whether there is one. The caller takes it by take or by other means that
+// move i behind it.
+func (a *elements) more() bool {
+	if a.code != ok {
+		return false
 	}
 	b := a.b
 	i := skipSpace(b, a.i)
-	if a.inside {
-		switch {
-		case i < len(b) && b[i] == ',':
-			i = skipSpace(b, i+1)
-		case i < len(b) && b[i] == ']':
-			a.i = i + 1
-			return nil
-		default:
-			a.i, a.code = i, wantElement
-			return nil
-		}
-	} else if i < len(b) && b[i] == ']' {
+	if i < len(b) && b[i] == ']' {
 		a.i = i + 1
+		return false
+	}
+	if a.inside {
+		if i >= len(b) || b[i] != ',' {
+			a.i, a.code = i, wantElement
+			return false
+		}
+		i = skipSpace(b, i+1)
+	}
+	a.i, a.inside = i, true
+	return true
+}
+
+// take validates the element and returns its bytes, nil when it is broken.
+func (a *elements) take() []byte {
+	start := a.i
+	a.i, a.code = scan(a.b, start, a.room)
+	if a.code != ok {
 		return nil
 	}
-	a.inside = true
-	end, c := scan(b, i, a.room)
-	a.i, a.code = end, c
-	if c != ok {
-		return nil
-	}
-	return b[i:end]
+	return a.b[start:a.i]
 }

@@ -21,6 +21,7 @@ type fields struct {
 	awslogs                                                        []byte
 	records                                                        list // AKS, Firehose, Kinesis
 	category, properties, resourceID, operationName                []byte
+	propertiesLog                                                  value
 
 	hints int // members that are typical of an audit event, though other logs have them too
 }
@@ -31,7 +32,8 @@ type value struct {
 	text []byte // the decoded text where it is a string
 }
 
-// list is a member that holds an array: its elements are spans[from:to] of the Reader.
+// list is a member that holds an array: its elements are spans[from:to] of the Reader, or lines[from:to] where each
+// carries a line of text.
 type list struct {
 	from, to int
 	is       bool
@@ -54,12 +56,13 @@ func (r *Reader) object(b []byte, start int, u unit, v Visitor) {
 		m    members
 		f    fields
 		from = len(r.spans)
+		line = len(r.lines)
 	)
+	defer func() { r.spans, r.lines = r.spans[:from], r.lines[:line] }()
 	m.open(b, start, MaxDepth)
 	for m.next() {
 		if r.member(&m, &f) {
 			u.event(b[start:], v)
-			r.spans = r.spans[:from]
 			return
 		}
 	}
@@ -71,7 +74,6 @@ func (r *Reader) object(b []byte, start int, u unit, v Visitor) {
 	} else {
 		r.classify(b[start:], &f, &u, v)
 	}
-	r.spans = r.spans[:from]
 }
 
 // member takes one member into f. It returns true as soon as the object is certain to be an audit event.
@@ -127,7 +129,7 @@ func (r *Reader) member(m *members, f *fields) bool {
 	case "logStream":
 		slot = &f.logStream
 	case "logEvents":
-		return r.list(m, &f.logEvents)
+		return r.logEvents(m, &f.logEvents)
 	case "awslogs":
 		slot = &f.awslogs
 	case "records", "Records":
@@ -135,7 +137,7 @@ func (r *Reader) member(m *members, f *fields) bool {
 	case "category":
 		slot = &f.category
 	case "properties":
-		slot = &f.properties
+		return r.properties(m, f)
 	case "resourceId":
 		slot = &f.resourceID
 	case "operationName":

@@ -12,8 +12,9 @@ import (
 // worker. The zero Reader is ready to use.
 type Reader struct {
 	scratch  scratch
-	spans    [][]byte // elements of the lists being read, outermost first
-	inflated int      // bytes inflated for the present record
+	spans    [][]byte  // elements of the lists being read, outermost first
+	lines    []logLine // log events of the subscriptions being read, outermost first
+	inflated int       // bytes inflated for the present record
 	zr       *gzip.Reader
 	zsrc     bytes.Reader
 	clusters map[string]string
@@ -41,7 +42,7 @@ func (r *Reader) Read(record []byte, v Visitor) {
 		return
 	}
 	r.scratch.reset()
-	r.spans = r.spans[:0]
+	r.spans, r.lines = r.spans[:0], r.lines[:0]
 	r.inflated = 0
 	r.read(record, unit{raw: record, index: -1}, v)
 }
