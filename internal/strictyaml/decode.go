@@ -388,8 +388,23 @@ func (d *decoder) validate(n *yaml.Node, v Validator, path string) {
 		if errors.As(e, &keyed) {
 			at, where = nodeAt(n, keyed.Key()), join(path, keyed.Key())
 		}
-		d.fault(at, where, "", "%v", e)
+		text := e.Error()
+		if keyed != nil {
+			text = strings.TrimPrefix(text, keyed.Key()+": ")
+		}
+		d.once(at, where, text)
 	}
+}
+
+// once reports a fault unless a part of the value has reported the very same.
+func (d *decoder) once(n *yaml.Node, path, text string) {
+	for _, e := range d.faults {
+		var f *Fault
+		if errors.As(e, &f) && f.Line == n.Line && f.Text == text {
+			return
+		}
+	}
+	d.fault(n, path, "", "%s", text)
 }
 
 // leaves lists the errors that errors.Join put together.
