@@ -13,16 +13,20 @@ type Encoder func(dst []byte, a *Alert) []byte
 const (
 	// FormatNative is format v1 as described by [Schema].
 	FormatNative = "native"
+	// FormatOCSF is a Detection Finding of OCSF, see [AppendOCSF].
+	FormatOCSF = "ocsf"
 )
 
 // Formats lists the names that [Format] knows.
-func Formats() []string { return []string{FormatNative} }
+func Formats() []string { return []string{FormatNative, FormatOCSF} }
 
-// Format returns the encoder of a format.
+// Format returns the encoder of a format; the empty name is native.
 func Format(name string) (Encoder, error) {
 	switch name {
 	case FormatNative, "":
 		return AppendNative, nil
+	case FormatOCSF:
+		return AppendOCSF, nil
 	default:
 		return nil, fmt.Errorf("expected a format (%s), got %q", strings.Join(Formats(), ", "), name)
 	}

@@ -1,6 +1,13 @@
 package alert
 
 func appendWorkload(dst []byte, w *Workload) []byte {
+	dst = appendWorkloadFacts(dst, w)
+	dst = array(dst, `,"containers":`, w.Containers, appendContainer)
+	return append(dst, '}')
+}
+
+// appendWorkloadFacts appends all but the containers, and leaves the object open.
+func appendWorkloadFacts(dst []byte, w *Workload) []byte {
 	dst = str(dst, `{"kind":`, w.Kind)
 	dst = str(dst, `,"api_version":`, w.APIVersion)
 	dst = str(dst, `,"namespace":`, w.Namespace)
@@ -25,9 +32,7 @@ func appendWorkload(dst []byte, w *Workload) []byte {
 	dst = flag(dst, `,"host_pid":`, w.HostPID)
 	dst = flag(dst, `,"host_ipc":`, w.HostIPC)
 	dst = flag(dst, `,"automount_token":`, w.AutomountToken)
-	dst = array(dst, `,"containers":`, w.Containers, appendContainer)
-	dst = array(dst, `,"volumes":`, w.Volumes, appendVolume)
-	return append(dst, '}')
+	return array(dst, `,"volumes":`, w.Volumes, appendVolume)
 }
 
 func appendRight(dst []byte, r *Right) []byte {
