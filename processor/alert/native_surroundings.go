@@ -33,7 +33,7 @@ func appendFinding(dst []byte, f *Finding) []byte {
 }
 
 func appendNetwork(dst []byte, n *Network) []byte {
-	dst = flag(dst, `{"host_network":`, n.HostNetwork)
+	dst = tristate(dst, `{"host_network":`, n.HostNetwork)
 	dst = ints(dst, `,"host_ports":`, n.HostPorts)
 	dst = array(dst, `,"ports":`, n.Ports, appendPort)
 	dst = array(dst, `,"source_ips":`, n.SourceIPs, appendSourceIP)

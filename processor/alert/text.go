@@ -163,7 +163,7 @@ func boolean(dst []byte, key string, b bool) []byte {
 	return strconv.AppendBool(dst, b)
 }
 
-func flag(dst []byte, key string, b Bool) []byte {
+func tristate(dst []byte, key string, b Bool) []byte {
 	dst = append(dst, key...)
 	switch b {
 	case True:
