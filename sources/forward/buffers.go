@@ -22,9 +22,10 @@ func (s *Source) takeBuffer(ctx context.Context, c *claim) (*[]byte, error) {
 }
 
 // growBuffer returns a buffer with the bytes of buf and twice its capacity, or what the largest message needs; buf is
-// given back, also after an error.
+// done with, also after an error.
 func (s *Source) growBuffer(ctx context.Context, c *claim, buf *[]byte) (*[]byte, error) {
-	defer s.giveBuffer(c, buf)
+	// The small one is not pooled: the pool shall hold what was large enough.
+	defer s.budget.release(c, int64(cap(*buf)))
 	n := 2 * cap(*buf)
 	if cap(*buf) < largestBuffer {
 		n = min(n, largestBuffer)

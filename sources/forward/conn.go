@@ -306,7 +306,7 @@ func (c *conn) makeRoom(ctx context.Context) error {
 	}
 	grown, err := c.src.growBuffer(ctx, &c.held, c.in)
 	if err != nil {
-		c.in = nil // growBuffer gave it back
+		c.in = nil // growBuffer has released it
 		return errStopped
 	}
 	c.in = grown

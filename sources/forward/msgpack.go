@@ -195,35 +195,72 @@ type scanner struct {
 // when the value is complete in b[:pos], and errTooLarge as soon as it is certain that the value cannot end within
 // limit bytes.
 func (s *scanner) advance(b []byte, limit uint64) (bool, error) {
-	for s.pending > 0 {
-		if s.pos >= uint64(len(b)) {
+	pos, pending := s.pos, s.pending
+	defer func() { s.pos, s.pending = pos, pending }()
+	for pending > 0 {
+		if pos >= uint64(len(b)) {
 			return false, nil
 		}
-		c := b[s.pos]
+		c := b[pos]
 		switch {
 		case c < 0x80 || c >= 0xe0:
-			s.pos++
-			s.pending--
+			pos++
 		case c >= 0xa0 && c < 0xc0:
-			s.pos += 1 + uint64(c&0x1f)
-			s.pending--
+			pos += 1 + uint64(c&0x1f)
+		case c < 0x90:
+			pos++
+			pending += 2 * uint64(c&0x0f)
+		case c < 0xa0:
+			pos++
+			pending += uint64(c & 0x0f)
 		default:
-			h, ok := readHead(b[s.pos:])
+			bytes, values, ok := passWide(b[pos:], c)
 			if !ok {
 				return false, nil
 			}
-			if h.kind == kindInvalid {
+			if c == 0xc1 {
 				return false, errUnused
 			}
-			s.pos += uint64(h.size) + h.payload()
-			s.pending += h.children() - 1
+			pos += bytes
+			pending += values
 		}
+		pending--
 		// Every value takes at least one byte. Both sides stay far below 2^64: limit is a length in memory.
-		if s.pos > limit || s.pending > limit-s.pos {
+		if pos > limit || pending > limit-pos {
 			return false, errTooLarge
 		}
 	}
-	return s.pos <= uint64(len(b)), nil
+	return pos <= uint64(len(b)), nil
+}
+
+// passWide is how many bytes a header of 0xc0 to 0xdf, c, and its payload take, and how many values follow it. It
+// returns false when b is too short for the header.
+func passWide(b []byte, c byte) (bytes, values uint64, ok bool) {
+	w := &wide[c-0xc0]
+	if len(b) <= int(w.length) {
+		return 0, 0, false
+	}
+	var n uint64
+	switch w.length {
+	case 1:
+		n = uint64(b[1])
+	case 2:
+		n = uint64(binary.BigEndian.Uint16(b[1:]))
+	case 4:
+		n = uint64(binary.BigEndian.Uint32(b[1:]))
+	}
+	bytes = 1 + uint64(w.length)
+	switch w.kind {
+	case kindStr, kindBin:
+		bytes += n
+	case kindArray:
+		values = n
+	case kindMap:
+		values = 2 * n
+	case kindExt:
+		bytes += 1 + n + uint64(w.fixext)
+	}
+	return bytes, values, true
 }
 
 var errTooLarge = errors.New("message too large")

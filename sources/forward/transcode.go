@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"math"
 	"math/bits"
+	"slices"
 	"strconv"
 )
 
@@ -39,6 +40,9 @@ type transcoder struct {
 }
 
 func (t *transcoder) value(dst []byte, depth int) ([]byte, error) {
+	if text, ok := t.short(); ok {
+		return appendString(dst, text), nil
+	}
 	h, payload, err := t.next()
 	if err != nil {
 		return dst, err
@@ -61,18 +65,27 @@ func (t *transcoder) value(dst []byte, depth int) ([]byte, error) {
 	return appendScalar(dst, h), nil
 }
 
+// short reads a str of less than 32 bytes: those are most of an audit event.
+func (t *transcoder) short() ([]byte, bool) {
+	if t.pos >= len(t.b) {
+		return nil, false
+	}
+	c := t.b[t.pos]
+	if c < 0xa0 || c >= 0xc0 {
+		return nil, false
+	}
+	begin := t.pos + 1
+	end := begin + int(c&0x1f)
+	if end > len(t.b) {
+		return nil, false
+	}
+	t.pos = end
+	return t.b[begin:end], true
+}
+
 // next reads a header and the payload that belongs to it.
 func (t *transcoder) next() (h head, payload []byte, err error) {
 	b := t.b[t.pos:]
-	// Short strings are most of an audit event.
-	if len(b) > 0 && b[0] >= 0xa0 && b[0] < 0xc0 {
-		n := int(b[0] & 0x1f)
-		if len(b) <= n {
-			return head{}, nil, errCut
-		}
-		t.pos += 1 + n
-		return head{kind: kindStr, size: 1, n: uint64(n)}, b[1 : 1+n], nil
-	}
 	h, ok := readHead(b)
 	if !ok {
 		return head{}, nil, errCut
@@ -123,26 +136,9 @@ func (t *transcoder) object(dst []byte, n uint64, depth int) ([]byte, error) {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		h, payload, err := t.next()
-		if err != nil {
+		var err error
+		if dst, err = t.key(dst); err != nil {
 			return dst, err
-		}
-		if len(dst)+len(payload) > t.limit {
-			return dst, errOversized
-		}
-		switch h.kind {
-		case kindStr, kindBin:
-			dst = appendString(dst, payload)
-		case kindArray, kindMap:
-			return dst, errKey
-		case kindExt:
-			dst = append(dst, '"')
-			dst = appendExt(dst, h.ext, payload)
-			dst = append(dst, '"')
-		default:
-			dst = append(dst, '"')
-			dst = appendScalar(dst, h)
-			dst = append(dst, '"')
 		}
 		dst = append(dst, ':')
 		if dst, err = t.value(dst, depth); err != nil {
@@ -153,6 +149,32 @@ func (t *transcoder) object(dst []byte, n uint64, depth int) ([]byte, error) {
 		}
 	}
 	return append(dst, '}'), nil
+}
+
+func (t *transcoder) key(dst []byte) ([]byte, error) {
+	if text, ok := t.short(); ok {
+		return appendString(dst, text), nil
+	}
+	h, payload, err := t.next()
+	if err != nil {
+		return dst, err
+	}
+	if len(dst)+len(payload) > t.limit {
+		return dst, errOversized
+	}
+	switch h.kind {
+	case kindStr, kindBin:
+		return appendString(dst, payload), nil
+	case kindArray, kindMap:
+		return dst, errKey
+	}
+	dst = append(dst, '"')
+	if h.kind == kindExt {
+		dst = appendExt(dst, h.ext, payload)
+	} else {
+		dst = appendScalar(dst, h)
+	}
+	return append(dst, '"'), nil
 }
 
 func appendScalar(dst []byte, h head) []byte {
@@ -202,31 +224,57 @@ func special(x uint64) uint64 {
 }
 
 // appendString appends s as a JSON string (RFC 8259, section 7). It escapes what must be escaped and nothing else.
+//
+// Eight bytes at a time are looked at and copied on trust; where one of them was special the copy goes on behind its
+// escape. The last bytes of s are read together with what lies behind them in the same buffer, and that is masked away.
 func appendString(dst, s []byte) []byte {
-	dst = append(dst, '"')
-	start, i := 0, 0
-	for {
-		for i+8 <= len(s) {
-			if m := special(binary.LittleEndian.Uint64(s[i:])); m != 0 {
-				i += bits.TrailingZeros64(m) / 8
-				goto escape
+	n, i := len(dst), 0
+	out := room(dst, n, len(s))
+	out[n] = '"'
+	n++
+	all := s[:cap(s)]
+	for i < len(s) && i+8 <= len(all) {
+		x := binary.LittleEndian.Uint64(all[i:])
+		binary.LittleEndian.PutUint64(out[n:], x)
+		m := special(x)
+		if left := len(s) - i; left < 8 {
+			m &= 1<<(8*left) - 1
+			if m == 0 {
+				n, i = n+left, len(s)
+				break
 			}
-			i += 8
 		}
-		for i < len(s) {
-			if c := s[i]; c < 0x20 || c == '"' || c == '\\' {
-				goto escape
-			}
-			i++
+		if m == 0 {
+			n, i = n+8, i+8
+			continue
 		}
-		dst = append(dst, s[start:]...)
-		return append(dst, '"')
-	escape:
-		dst = append(dst, s[start:i]...)
-		dst = appendEscaped(dst, s[i])
+		clean := bits.TrailingZeros64(m) / 8
+		n, i = n+clean, i+clean
+		out = room(out, n, len(s)-i)
+		n = len(appendEscaped(out[:n], s[i]))
 		i++
-		start = i
 	}
+	for ; i < len(s); i++ {
+		out = room(out, n, len(s)-i)
+		if c := s[i]; c < 0x20 || c == '"' || c == '\\' {
+			n = len(appendEscaped(out[:n], c))
+		} else {
+			out[n] = c
+			n++
+		}
+	}
+	out[n] = '"'
+	return out[:n+1]
+}
+
+// room returns dst with its first n bytes and, up to its capacity, room for left bytes as they are, one escape, two
+// quotes and a word of eight bytes.
+func room(dst []byte, n, left int) []byte {
+	const spare = 6 + 2 + 8
+	if cap(dst)-n < left+spare {
+		dst = slices.Grow(dst[:n], left+spare)
+	}
+	return dst[:cap(dst)]
 }
 
 func appendEscaped(dst []byte, c byte) []byte {
