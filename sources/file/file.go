@@ -4,10 +4,11 @@
 // buffer of its own; outside of the lock it splits the block into lines and hands them to the handler, so that this work
 // runs on all processors while the alerts, by [sources.Batch.After], still come out in the order of the input.
 //
-// Memory: each lane holds one block of 192 KiB and up to 4,096 records of 120 bytes, and for the time of a line longer
-// than a block that line, at most MaxRecord; what is cut from one block is kept for the next, at most 192 KiB. A longer
-// line is hashed in passing. Decompression adds 128 KiB for gzip and, for zstd, the window that the file asks for, at
-// most 128 MiB (the zstd tool makes 8 MiB at most unless told --ultra or --long).
+// Memory: each lane holds one block of 192 KiB, or up to 2 MiB once it met a line that long, and up to 4,096 records of
+// 120 bytes; for the time of a longer line that line, at most twice MaxRecord while it is read. What is cut from one block
+// is kept for the next, at most 192 KiB. A line above MaxRecord is hashed in passing. Decompression adds 128 KiB for gzip
+// and, for zstd, the window that the file asks for, at most 128 MiB (the zstd tool makes 8 MiB at most unless told --ultra
+// or --long).
 package file
 
 import (

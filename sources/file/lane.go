@@ -33,7 +33,7 @@ func (l *lane) run(calls context.Context) error {
 		if err := l.work(calls, &b); err != nil {
 			return err
 		}
-		if cap(buf) > 2*blockSize && len(b.data) <= blockSize {
+		if cap(buf) > keepBuffer && len(b.data) <= blockSize {
 			buf = make([]byte, 0, blockSize) // the long line is over
 		}
 	}
