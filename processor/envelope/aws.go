@@ -66,6 +66,10 @@ func (r *Reader) logEvents(m *members, l *list) bool {
 	e.open(m.b, m.i, m.room)
 	l.is, l.from = true, len(r.lines)
 	for e.more() {
+		if len(r.lines) == MaxItems {
+			e.code = tooMany
+			break
+		}
 		r.lines = append(r.lines, r.logLine(&e))
 	}
 	l.to = len(r.lines)
@@ -140,9 +144,8 @@ func (r *Reader) truncated(b []byte, u *unit, v Visitor) {
 		f     fields
 		whole int // offset behind the last member that came whole
 		audit bool
-		from  = len(r.spans)
-		line  = len(r.lines)
 	)
+	defer r.release(len(r.spans), len(r.lines))
 	m.open(b, 0, MaxDepth)
 	for m.next() {
 		at := m.i
@@ -157,7 +160,6 @@ func (r *Reader) truncated(b []byte, u *unit, v Visitor) {
 		}
 		whole = m.i
 	}
-	r.spans, r.lines = r.spans[:from], r.lines[:line]
 	if !audit || whole == 0 {
 		v.Fault(u.fault(Partial, "the wrapper cut the message before it could be told for an audit event"))
 		return

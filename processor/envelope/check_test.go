@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -221,4 +223,43 @@ func FuzzCheck(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) { agree(t, text) })
+}
+
+// TestCheckMutants damages real events in small ways, which reaches deeper than random text.
+func TestCheckMutants(t *testing.T) {
+	lines := corpusLines(t, "rr.jsonl.gz")
+	rng := rand.New(rand.NewPCG(1, 2))
+	alphabet := []byte("\"\\{}[]:,0123456789-+.eEtrufalsn \n\t\x00\x1f\x80\xc3\xff")
+	valid := 0
+	for n := range 20_000 {
+		line := lines[rng.IntN(len(lines))]
+		if len(line) > 8<<10 {
+			continue
+		}
+		text := bytes.Clone(line)
+		for range 1 + rng.IntN(2) {
+			at := rng.IntN(len(text))
+			c := alphabet[rng.IntN(len(alphabet))]
+			switch rng.IntN(4) {
+			case 0:
+				text[at] = c
+			case 1:
+				text = slices.Delete(text, at, at+1)
+			case 2:
+				text = slices.Insert(text, at, c)
+			case 3:
+				text = text[:max(at, 1)]
+			}
+		}
+		agree(t, text)
+		if n%50 == 0 {
+			readAll(text) // must not panic
+		}
+		if Check(text) == nil {
+			valid++
+		}
+	}
+	if valid == 0 {
+		t.Error("no mutant is valid: the mutations are too coarse to tell anything")
+	}
 }

@@ -19,10 +19,15 @@ const (
 	MaxWrappers = 4
 	// MaxInflated is how many bytes the compressed parts of one message may inflate to, together: 64 MiB.
 	MaxInflated = 64 << 20
+	// MaxItems is how many elements the lists of one message may have, together: 65,536. The API server's webhook sends
+	// 400 at most. It bounds both memory and the number of dead letters that one message can cause.
+	MaxItems = 1 << 16
 	// keepScratch is the largest scratch buffer, in bytes, that a Reader keeps from one message to the next: 4 MiB.
 	keepScratch = 4 << 20
 	// maxClusters is how many cluster names a Reader remembers before it starts anew.
 	maxClusters = 1024
+	// maxClusterName is the longest cluster name in bytes; what is longer is none. The clouds allow 100 at most.
+	maxClusterName = 256
 )
 
 // Reason names why bytes were not read as an audit event. The list is fixed and documented: dead letters carry it.
@@ -34,7 +39,7 @@ const (
 	Malformed Reason = "malformed"
 	// TooDeep: nested deeper than [MaxDepth], or wrapped more often than [MaxWrappers].
 	TooDeep Reason = "too_deep"
-	// TooLarge: inflates to more than [MaxInflated].
+	// TooLarge: inflates to more than [MaxInflated], or lists more than [MaxItems].
 	TooLarge Reason = "too_large"
 	// InvalidUTF8: JSON but for bytes that are not UTF-8.
 	InvalidUTF8 Reason = "invalid_utf8"

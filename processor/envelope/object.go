@@ -53,12 +53,10 @@ func (r *Reader) object(b []byte, start int, u unit, v Visitor) {
 		return
 	}
 	var (
-		m    members
-		f    fields
-		from = len(r.spans)
-		line = len(r.lines)
+		m members
+		f fields
 	)
-	defer func() { r.spans, r.lines = r.spans[:from], r.lines[:line] }()
+	defer r.release(len(r.spans), len(r.lines))
 	m.open(b, start, MaxDepth)
 	for m.next() {
 		if r.member(&m, &f) {
@@ -180,6 +178,10 @@ func (r *Reader) list(m *members, l *list) bool {
 	e.open(m.b, m.i, m.room)
 	l.is, l.from = true, len(r.spans)
 	for span := e.next(); span != nil; span = e.next() {
+		if len(r.spans) == MaxItems {
+			e.code = tooMany
+			break
+		}
 		r.spans = append(r.spans, span)
 	}
 	l.to = len(r.spans)

@@ -30,8 +30,7 @@ type unit struct {
 	wrapper Wrapper
 }
 
-// bareHead begins every line that an API server writes and every item that its webhook posts with its kind; only then
-// is the apiVersion checked by prefix too.
+// bareHead begins every line that an API server writes. What begins so needs no walk to be told for an audit event.
 const bareHead = `{"kind":"Event","apiVersion":"audit.k8s.io/`
 
 // Read calls v for everything that record holds, in its order. An empty record, or one of white space, is nothing.
@@ -42,7 +41,6 @@ func (r *Reader) Read(record []byte, v Visitor) {
 		return
 	}
 	r.scratch.reset()
-	r.spans, r.lines = r.spans[:0], r.lines[:0]
 	r.inflated = 0
 	r.read(record, unit{raw: record, index: -1}, v)
 }
@@ -153,18 +151,28 @@ func (r *Reader) array(b []byte, start int, u unit, v Visitor) {
 	var list elements
 	list.open(b, start, MaxDepth)
 	from := len(r.spans)
+	events := false // whether any element may be one
 	for e := list.next(); e != nil; e = list.next() {
+		if len(r.spans) == MaxItems {
+			list.code = tooMany
+			break
+		}
 		r.spans = append(r.spans, e)
+		events = events || e[0] == '{' || e[0] == '"'
 	}
+	defer r.release(from, len(r.lines))
 	if list.code == ok && list.i != len(b) {
 		list.i, list.code = skipSpace(b, list.i), wantEnd
 	}
 	if list.code != ok {
-		r.spans = r.spans[:from]
 		v.Fault(u.broken(b, list.i, list.code))
 		return
 	}
 	to := len(r.spans)
+	if to > from && !events {
+		v.Fault(u.fault(Foreign, "expected audit events as elements of the array, found none"))
+		return
+	}
 	for i := from; i < to; i++ {
 		e := u
 		e.raw, e.index, e.level, e.wrapper = r.spans[i], i-from, u.level+1, List
@@ -175,7 +183,13 @@ func (r *Reader) array(b []byte, start int, u unit, v Visitor) {
 			v.Fault(e.fault(Foreign, "expected an audit event as an element of the array, found another value"))
 		}
 	}
-	r.spans = r.spans[:from]
+}
+
+// release forgets the elements of lists that were read, so that the Reader holds on to no record.
+func (r *Reader) release(span, line int) {
+	clear(r.spans[span:])
+	clear(r.lines[line:])
+	r.spans, r.lines = r.spans[:span], r.lines[:line]
 }
 
 // event hands b out as an audit event.
@@ -197,7 +211,7 @@ func (u *unit) broken(b []byte, at int, c code) Fault {
 
 // name returns the text of a name as a string that outlives the record. Clusters are few: each is copied once.
 func (r *Reader) name(b []byte) string {
-	if len(b) == 0 {
+	if len(b) == 0 || len(b) > maxClusterName {
 		return ""
 	}
 	if s, known := r.clusters[string(b)]; known {
