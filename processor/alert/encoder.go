@@ -15,10 +15,14 @@ const (
 	FormatNative = "native"
 	// FormatOCSF is a Detection Finding of OCSF, see [AppendOCSF].
 	FormatOCSF = "ocsf"
+	// FormatECS is a document of the Elastic Common Schema, see [AppendECS].
+	FormatECS = "ecs"
+	// FormatFalco is an alert as Falco writes it, see [AppendFalco].
+	FormatFalco = "falco"
 )
 
 // Formats lists the names that [Format] knows.
-func Formats() []string { return []string{FormatNative, FormatOCSF} }
+func Formats() []string { return []string{FormatNative, FormatOCSF, FormatECS, FormatFalco} }
 
 // Format returns the encoder of a format; the empty name is native.
 func Format(name string) (Encoder, error) {
@@ -27,6 +31,10 @@ func Format(name string) (Encoder, error) {
 		return AppendNative, nil
 	case FormatOCSF:
 		return AppendOCSF, nil
+	case FormatECS:
+		return AppendECS, nil
+	case FormatFalco:
+		return AppendFalco, nil
 	default:
 		return nil, fmt.Errorf("expected a format (%s), got %q", strings.Join(Formats(), ", "), name)
 	}

@@ -263,19 +263,25 @@ func TestNativeAllocatesNothing(t *testing.T) {
 	}
 }
 
-func BenchmarkNative(b *testing.B) {
-	for _, c := range []struct {
-		name  string
-		alert *Alert
-	}{{"small", small()}, {"enriched", typical()}} {
-		b.Run(c.name, func(b *testing.B) {
-			dst := make([]byte, 0, 64<<10)
-			b.ReportAllocs()
-			b.SetBytes(int64(len(AppendNative(nil, c.alert))))
-			for b.Loop() {
-				dst = AppendNative(dst[:0], c.alert)
-			}
-		})
+func BenchmarkFormats(b *testing.B) {
+	for _, format := range Formats() {
+		encode, err := Format(format)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, c := range []struct {
+			name  string
+			alert *Alert
+		}{{"small", small()}, {"enriched", typical()}} {
+			b.Run(format+"/"+c.name, func(b *testing.B) {
+				dst := make([]byte, 0, 64<<10)
+				b.ReportAllocs()
+				b.SetBytes(int64(len(encode(nil, c.alert))))
+				for b.Loop() {
+					dst = encode(dst[:0], c.alert)
+				}
+			})
+		}
 	}
 }
 

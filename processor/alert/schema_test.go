@@ -68,6 +68,7 @@ func samples() map[string]*Alert {
 
 	changed := small()
 	changed.Outcome, changed.Request.Verb, changed.Request.Code = Changed, "patch", Number(200)
+	changed.Actor.UID = "u-4"
 	s["changed"] = changed
 
 	bare := small() // the least that is known of an event rebuilt on its way
