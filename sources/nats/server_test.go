@@ -1,0 +1,264 @@
+package nats
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/spawnwatch/spawnwatch/internal/natsconn"
+	"github.com/spawnwatch/spawnwatch/internal/natsdemo"
+	"github.com/spawnwatch/spawnwatch/sources"
+)
+
+const patience = 15 * time.Second
+
+// server is an embedded one with the test's own client.
+type server struct {
+	*natsdemo.Server
+	t        testing.TB
+	settings natsdemo.Settings
+	nc       *nats.Conn
+	js       jetstream.JetStream
+}
+
+func startServer(t testing.TB, settings natsdemo.Settings) *server {
+	t.Helper()
+	if settings.Dir == "" {
+		settings.Dir = t.TempDir()
+	}
+	s := &server{t: t, settings: settings}
+	s.start()
+	t.Cleanup(func() {
+		if s.nc != nil {
+			s.nc.Close()
+		}
+		if err := s.Server.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func (s *server) start() {
+	s.t.Helper()
+	d, err := natsdemo.Start(s.settings)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.Server = d
+}
+
+// restart ends the server and starts it again over the same files, at the same port.
+func (s *server) restart() {
+	s.t.Helper()
+	s.settings.Port = s.Port()
+	if err := s.Server.Close(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.start()
+}
+
+// connect makes the test's client.
+func (s *server) connect(options ...nats.Option) *server {
+	s.t.Helper()
+	var err error
+	options = append([]nats.Option{nats.MaxReconnects(-1), nats.ReconnectWait(20 * time.Millisecond)}, options...)
+	if s.nc, err = nats.Connect(s.URL(), options...); err != nil {
+		s.t.Fatal(err)
+	}
+	if s.js, err = jetstream.New(s.nc); err != nil {
+		s.t.Fatal(err)
+	}
+	return s
+}
+
+func (s *server) ctx() context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	s.t.Cleanup(cancel)
+	return ctx
+}
+
+func (s *server) stream(name string, subjects ...string) jetstream.Stream {
+	s.t.Helper()
+	st, err := s.js.CreateOrUpdateStream(s.ctx(), jetstream.StreamConfig{Name: name, Subjects: subjects})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return st
+}
+
+func (s *server) consumer(stream string, c jetstream.ConsumerConfig) {
+	s.t.Helper()
+	if c.Durable == "" {
+		c.Durable = DefaultDurable
+	}
+	if _, err := s.js.CreateOrUpdateConsumer(s.ctx(), stream, c); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// publish stores the values and waits for each answer.
+func (s *server) publish(subject string, values ...[]byte) {
+	s.t.Helper()
+	for _, v := range values {
+		if _, err := s.js.Publish(s.ctx(), subject, v); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+// numbered are n small JSON objects.
+func numbered(n int) [][]byte {
+	all := make([][]byte, n)
+	for i := range all {
+		all[i] = fmt.Appendf(nil, `{"n":%d,"pad":%q}`, i, strings.Repeat("x", i%50))
+	}
+	return all
+}
+
+// unanswered is how many messages of the stream the consumer has not acknowledged.
+func (s *server) unanswered(stream string) int {
+	s.t.Helper()
+	c, err := s.js.Consumer(s.ctx(), stream, DefaultDurable)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	i := c.CachedInfo()
+	return int(i.NumPending) + i.NumAckPending
+}
+
+// eventually polls the server, which cannot be waited for.
+func eventually(t testing.TB, what string, cond func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !cond(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited %v for %s", patience, what)
+		}
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-t.Context().Done():
+			t.Fatal("the test has ended")
+		}
+	}
+}
+
+// sink collects what a source hands over.
+type sink struct {
+	mu    sync.Mutex
+	count map[int]int
+	batch []sources.Batch // with copies of the records' values
+}
+
+func newSink() *sink { return &sink{count: map[int]int{}} }
+
+func (k *sink) handle(_ context.Context, b *sources.Batch) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	kept := *b
+	kept.Records = nil
+	for _, r := range b.Records {
+		var v struct{ N int }
+		if err := json.Unmarshal(r.Value, &v); err == nil {
+			k.count[v.N]++
+		}
+		r.Value = append([]byte(nil), r.Value...)
+		kept.Records = append(kept.Records, r)
+	}
+	k.batch = append(k.batch, kept)
+	return nil
+}
+
+// distinct is how many different records were handled, all how many in total.
+func (k *sink) distinct() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.count)
+}
+
+func (k *sink) all() (n int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, c := range k.count {
+		n += c
+	}
+	return n
+}
+
+// config is one for the stream AUDIT with what it needs made.
+func (s *server) config() Config {
+	return Config{Access: natsconn.Access{URL: s.URL()}, Stream: "AUDIT", Subjects: []string{"audit.>"}, Create: true}
+}
+
+func quick(name string) Settings {
+	return Settings{Name: name, Drain: 500 * time.Millisecond}
+}
+
+// running is a source at work.
+type running struct {
+	t    testing.TB
+	src  *Source
+	stop context.CancelFunc
+	done chan error
+	once sync.Once
+	err  error
+}
+
+func run(t testing.TB, cfg Config, settings Settings, h sources.Handler) *running {
+	t.Helper()
+	src, err := New(cfg, settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	r := &running{t: t, src: src, stop: stop, done: make(chan error, 1)}
+	go func() { r.done <- src.Run(ctx, h) }()
+	t.Cleanup(func() { stop(); _ = r.wait() })
+	return r
+}
+
+func (r *running) wait() error {
+	r.once.Do(func() {
+		select {
+		case r.err = <-r.done:
+		case <-time.After(patience):
+			r.err = fmt.Errorf("Run did not return within %v", patience)
+		}
+	})
+	return r.err
+}
+
+func (r *running) end() {
+	r.t.Helper()
+	r.stop()
+	if err := r.wait(); err != nil {
+		r.t.Error(err)
+	}
+}
+
+// logs is a logger that remembers.
+type logs struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logs) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logs) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
+
+func (l *logs) has(s string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Contains(l.text.String(), s)
+}
