@@ -1,0 +1,91 @@
+package webhook
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+)
+
+// Config is what a user says about a webhook source. The zero value of every key but Listen is its default.
+type Config struct {
+	// Listen is host:port. Required.
+	Listen string `yaml:"listen"`
+	// Path is the path that events are posted to, such as /audit. Default: /, which takes every path.
+	Path string `yaml:"path"`
+	// Token is the bearer token that a client must send. Empty: none is asked for.
+	Token string `yaml:"token"`
+	// TLS makes the listener speak HTTPS only.
+	TLS *TLS `yaml:"tls"`
+}
+
+// TLS names the files of the listener's identity, all PEM. They are read again when they change.
+type TLS struct {
+	// Cert is the file with the certificate chain. Required.
+	Cert string `yaml:"cert"`
+	// Key is the file with the private key. Required.
+	Key string `yaml:"key"`
+	// ClientCA is a file with the authorities of which a client's certificate must come. Empty: no certificate is
+	// asked for.
+	ClientCA string `yaml:"client_ca"`
+}
+
+const (
+	// answerTime is the longest a request may wait for its answer, from its last header line on. The API server gives
+	// up after 30 s.
+	answerTime = 25 * time.Second
+	// handleTime is when the handler is told to stop, from the same moment on, so that its memory is free again soon
+	// after the answer.
+	handleTime = 24 * time.Second
+	// bodyTime is the longest a body may take to arrive, from the same moment on.
+	bodyTime = 15 * time.Second
+	// headerTime is the longest the head of a request, or a TLS handshake, may take.
+	headerTime = 5 * time.Second
+	// idleTime is how long a connection may be silent between two requests.
+	idleTime = 2 * time.Minute
+	// maxHeader is the largest head of a request in bytes.
+	maxHeader = 32 << 10
+	// retryAfter is what a client that is turned away is told to wait, in seconds. The API server obeys it.
+	retryAfter = "1"
+)
+
+// fault is something wrong at a key.
+type fault struct {
+	key string
+	err error
+}
+
+func (f *fault) Error() string { return f.err.Error() }
+func (f *fault) Unwrap() error { return f.err }
+
+// Key names the key at fault, relative to the [Config].
+func (f *fault) Key() string { return f.key }
+
+// Validate says everything that is wrong with c.
+func (c *Config) Validate() error {
+	var errs []error
+	at := func(key, format string, args ...any) {
+		errs = append(errs, &fault{key, fmt.Errorf(format, args...)})
+	}
+	_, port, err := net.SplitHostPort(c.Listen)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	if err != nil || port == "" {
+		at("listen", "expected listen to be host:port such as 0.0.0.0:8443, got %q", c.Listen)
+	}
+	if c.Path != "" && (!strings.HasPrefix(c.Path, "/") || strings.ContainsAny(c.Path, "?#% ")) {
+		at("path", "expected a plain path such as /audit, got %q", c.Path)
+	}
+	if strings.TrimSpace(c.Token) != c.Token {
+		at("token", "expected a token without white space around it (a file may end in a line feed)")
+	}
+	if c.TLS != nil && c.TLS.Cert == "" {
+		at("tls.cert", "tls.cert is required: the file with the certificate chain")
+	}
+	if c.TLS != nil && c.TLS.Key == "" {
+		at("tls.key", "tls.key is required: the file with the private key")
+	}
+	return errors.Join(errs...)
+}
