@@ -1,0 +1,402 @@
+// Package kafka reads audit records from Apache Kafka, as a member of a consumer group, at least once.
+//
+// Membership is kafka-go's ConsumerGroup. The rest is our own, because it has to be both safe and cheap: one fetch for
+// all partitions of a broker, read into pooled memory; record batches decoded where they lie; several handler calls in
+// flight for each partition; and offsets that are committed only up to the first record that is not yet handled, only
+// by the generation that owns the partition.
+//
+// A generation of the group is one [generation]: a router that knows the leaders, a fetcher for each broker, and for
+// each [partition] a goroutine that makes [span]s out of what was fetched. A [tracker] knows what may be committed.
+// Locks are never held together: a partition's is taken and let go before anything else is called.
+package kafka
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol/metadata"
+
+	"github.com/spawnwatch/spawnwatch/internal/kafkaconn"
+	"github.com/spawnwatch/spawnwatch/sources"
+)
+
+const (
+	// startTime is how long the first contact may take: a broker that is not up yet is tried again until then.
+	startTime = 10 * time.Second
+	// topicTime is how long a missing topic is waited for at the start: one that was just made may not be known to all
+	// brokers.
+	topicTime = 3 * time.Second
+	// logEvery bounds how often the same kind of fault is logged.
+	logEvery = 10 * time.Second
+)
+
+// Source is a member of a consumer group. It implements [sources.Source].
+type Source struct {
+	config        Config
+	settings      Settings
+	start         start
+	conn          *kafkaconn.Conn
+	clusterHeader []byte
+	clusterTopic  *regexp.Regexp
+	plain         []string         // topics by name
+	patterns      []*regexp.Regexp // topics by pattern, nil if there are none
+
+	pool     pool
+	inflater *inflater
+	spans    sync.Pool
+	held     atomic.Int64
+	starved  atomic.Bool
+	current  atomic.Pointer[generation]
+	calls    sync.WaitGroup
+	balancer balancer
+
+	mu      sync.Mutex
+	topics  []string       // what the group subscribes to
+	wanted  []string       // what it should subscribe to, nil: the same
+	again   func()         // ends the subscription, so that a new one is made
+	initial map[string]int // partitions by topic when Run began
+	logged  map[string]*muted
+}
+
+// muted is a kind of fault that was logged lately.
+type muted struct {
+	at    time.Time
+	since int
+}
+
+// New prepares a source; it connects to nobody.
+func New(config Config, settings Settings) (*Source, error) {
+	if err := config.Validate(); err != nil {
+		return nil, err
+	}
+	conn, err := kafkaconn.New(kafkaconn.Options{Brokers: config.Brokers, TLS: config.TLS, SASL: config.SASL})
+	if err != nil {
+		return nil, err
+	}
+	s := &Source{
+		config: config, settings: settings.withDefaults(), conn: conn, clusterHeader: []byte(config.ClusterHeader),
+		logged: map[string]*muted{},
+	}
+	if s.start, err = parseStart(config.Start); err != nil {
+		return nil, err
+	}
+	if s.inflater, err = newInflater(MaxBatch); err != nil {
+		return nil, err
+	}
+	if config.ClusterTopic != "" {
+		if s.clusterTopic, err = regexp.Compile(config.ClusterTopic); err != nil {
+			return nil, err
+		}
+	}
+	for _, t := range config.Topics {
+		if !strings.HasPrefix(t, "^") {
+			s.plain = append(s.plain, t)
+			continue
+		}
+		re, err := regexp.Compile(t)
+		if err != nil {
+			return nil, err
+		}
+		s.patterns = append(s.patterns, re)
+	}
+	return s, nil
+}
+
+// Check reaches the brokers and looks up the topics, without joining the group. Its error says for each broker, topic
+// and credential what is wrong and what to do.
+func (s *Source) Check(ctx context.Context) error {
+	defer s.conn.Close()
+	topics, err := s.conn.Check(ctx, s.metadataTopics())
+	errs := []error{err}
+	for _, t := range topics {
+		if t.Err != nil && slices.Contains(s.plain, t.Name) {
+			errs = append(errs, fmt.Errorf("topic %s: %w", t.Name, t.Err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Run reads until ctx ends. It implements [sources.Source].
+func (s *Source) Run(ctx context.Context, h sources.Handler) error {
+	defer s.conn.Close()
+	defer s.calls.Wait()
+	topics, err := s.first(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return fmt.Errorf("kafka source %s: %w", s.settings.Name, s.conn.Explain(err))
+	}
+	for ctx.Err() == nil {
+		if len(topics) == 0 {
+			topics, err = s.await(ctx)
+		} else {
+			topics, err = s.subscribe(ctx, topics, h)
+		}
+		if err != nil {
+			return fmt.Errorf("kafka source %s: %w", s.settings.Name, s.conn.Explain(err))
+		}
+	}
+	return nil
+}
+
+// first makes the first contact, and returns the topics there are. What is wrong then is worth an error.
+func (s *Source) first(ctx context.Context) ([]string, error) {
+	began := time.Now()
+	for wait := firstBackoff; ; wait = min(2*wait, time.Second) {
+		ask, cancel := context.WithTimeout(ctx, askTime)
+		m, err := s.conn.Metadata(ask, s.metadataTopics())
+		cancel()
+		limit := startTime
+		if err == nil {
+			if err = s.missing(m); err == nil {
+				s.mu.Lock()
+				s.initial = make(map[string]int, len(m.Topics))
+				for i := range m.Topics {
+					s.initial[m.Topics[i].Name] = len(m.Topics[i].Partitions)
+				}
+				s.mu.Unlock()
+				return s.matching(m), nil
+			}
+			limit = topicTime
+		}
+		if hopeless(err) || time.Since(began) > limit {
+			return nil, err
+		}
+		if sleep(ctx, wait) != nil {
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// missing says which of the topics cannot be read.
+func (s *Source) missing(m *metadata.Response) error {
+	var errs []error
+	for i := range m.Topics {
+		t := &m.Topics[i]
+		if err := kafkaconn.Code(t.ErrorCode); err != nil && slices.Contains(s.plain, t.Name) && !errors.Is(err, kafka.LeaderNotAvailable) {
+			errs = append(errs, fmt.Errorf("topic %s: %w", t.Name, s.conn.Explain(err)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// await waits for a topic that matches a pattern.
+func (s *Source) await(ctx context.Context) ([]string, error) {
+	s.log("no topic matches the patterns yet", "await", "topics", s.config.Topics)
+	if sleep(ctx, watchEvery) != nil {
+		return nil, nil
+	}
+	ask, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	m, err := s.conn.Metadata(ask, nil)
+	if err != nil {
+		if hopeless(err) {
+			return nil, err
+		}
+		return nil, nil // as long as it takes
+	}
+	return s.matching(m), nil
+}
+
+// subscribe is a member of the group until ctx ends, or other topics are wanted, which it returns.
+func (s *Source) subscribe(ctx context.Context, topics []string, h sources.Handler) ([]string, error) {
+	member, again := context.WithCancel(ctx)
+	defer again()
+	s.mu.Lock()
+	s.topics, s.wanted, s.again = topics, nil, again
+	s.mu.Unlock()
+	s.balancer.take()
+
+	revoke := min(s.settings.Drain, RevokeDrain)
+	group, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
+		ID: s.config.Group, Brokers: s.conn.Addresses(), Dialer: s.conn.Dialer(), Topics: topics,
+		GroupBalancers: []kafka.GroupBalancer{&s.balancer}, HeartbeatInterval: heartbeatEvery, SessionTimeout: sessionTimeout,
+		// All members have to be back within it, so it must hold the longest drain.
+		RebalanceTimeout: revoke + sessionTimeout, JoinGroupBackoff: 500 * time.Millisecond, StartOffset: kafka.FirstOffset,
+	})
+	if err != nil {
+		return nil, err
+	}
+	limit := func() time.Duration {
+		if ctx.Err() != nil {
+			return s.settings.Drain
+		}
+		return revoke
+	}
+	joined := false
+	began := time.Now()
+	for {
+		gen, err := group.Next(member)
+		if err == nil {
+			joined = true
+			g := s.newGeneration(ctx, gen, h)
+			s.current.Store(g)
+			s.settings.Meter.Event(Rebalanced, 1)
+			s.settings.Logger.Info("a generation of the consumer group begins", "group", gen.GroupID, "generation", gen.ID,
+				"member", gen.MemberID, "partitions", len(g.parts))
+			gen.Start(func(ctx context.Context) { g.run(ctx, limit) })
+			continue
+		}
+		if member.Err() != nil {
+			// It ends the generation, waits for its drain and last commit, and leaves.
+			return s.next(), group.Close()
+		}
+		if hopeless(err) || !joined && time.Since(began) > startTime+sessionTimeout+revoke {
+			return nil, errors.Join(fmt.Errorf("consumer group %s: %w", s.config.Group, s.conn.Explain(err)), group.Close())
+		}
+		s.log("the consumer group cannot be joined; trying again", "join", "group", s.config.Group, "error", s.conn.Explain(err))
+	}
+}
+
+// next returns what to subscribe to next.
+func (s *Source) next() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.wanted != nil {
+		return s.wanted
+	}
+	return s.topics
+}
+
+// hopeless says that trying again does not help: someone has to change something.
+func hopeless(err error) bool {
+	var (
+		authority x509.UnknownAuthorityError
+		host      x509.HostnameError
+	)
+	if errors.As(err, &authority) || errors.As(err, &host) {
+		return true
+	}
+	for _, code := range []kafka.Error{
+		kafka.SASLAuthenticationFailed, kafka.UnsupportedSASLMechanism, kafka.TopicAuthorizationFailed, kafka.GroupAuthorizationFailed,
+		kafka.ClusterAuthorizationFailed, kafka.InconsistentGroupProtocol, kafka.InvalidSessionTimeout, kafka.InvalidGroupId, kafka.InvalidTopic,
+	} {
+		if errors.Is(err, code) {
+			return true
+		}
+	}
+	return false
+}
+
+// metadataTopics is what metadata is asked for: all topics (nil) where there are patterns.
+func (s *Source) metadataTopics() []string {
+	if s.patterns != nil {
+		return nil
+	}
+	return s.plain
+}
+
+// matching returns the topics to subscribe to, in order.
+func (s *Source) matching(m *metadata.Response) []string {
+	topics := slices.Clone(s.plain)
+	for i := range m.Topics {
+		t := &m.Topics[i]
+		if t.IsInternal || strings.HasPrefix(t.Name, "__") || t.ErrorCode != 0 {
+			continue
+		}
+		if slices.ContainsFunc(s.patterns, func(re *regexp.Regexp) bool { return re.MatchString(t.Name) }) {
+			topics = append(topics, t.Name)
+		}
+	}
+	slices.Sort(topics)
+	return slices.Compact(topics)
+}
+
+// subscribed says whether topics are those of the group.
+func (s *Source) subscribed(topics []string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Equal(topics, s.topics)
+}
+
+// resubscribe ends the subscription in favour of one to other topics.
+func (s *Source) resubscribe(topics []string) {
+	s.settings.Logger.Info("the patterns match other topics than before", "topics", topics)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wanted = topics
+	s.again()
+}
+
+// isNew says whether a partition did not exist when Run began.
+func (s *Source) isNew(topic string, id int32) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return int(id) >= s.initial[topic]
+}
+
+// clusterOf is the cluster of the records of a topic, as far as the topic or the configuration tell.
+func (s *Source) clusterOf(topic string) string {
+	if s.clusterTopic != nil {
+		if m := s.clusterTopic.FindStringSubmatch(topic); m != nil && m[1] != "" {
+			return m[1]
+		}
+	}
+	return s.settings.Cluster
+}
+
+// full says whether n more bytes are too many, and has those who were told so woken when some are freed.
+func (s *Source) full(n int64) bool {
+	if s.held.Load()+n <= s.settings.Memory {
+		return false
+	}
+	s.starved.Store(true)
+	return s.held.Load()+n > s.settings.Memory // once more: what was freed before that woke nobody
+}
+
+// freed is told of every buffer that was freed.
+func (s *Source) freed() {
+	if !s.starved.Load() {
+		return
+	}
+	s.starved.Store(false)
+	g := s.current.Load()
+	if g == nil {
+		return
+	}
+	for _, p := range g.parts {
+		notify(p.wake)
+		p.mu.Lock()
+		f := p.owner
+		p.mu.Unlock()
+		if f != nil {
+			notify(f.wake)
+		}
+	}
+}
+
+// log warns of a fault that may come often; of each kind at most every [logEvery].
+func (s *Source) log(text, kind string, args ...any) {
+	s.mu.Lock()
+	m := s.logged[kind]
+	if m == nil {
+		m = &muted{}
+		s.logged[kind] = m
+	}
+	now := time.Now()
+	if now.Sub(m.at) < logEvery {
+		m.since++
+		s.mu.Unlock()
+		return
+	}
+	suppressed := m.since
+	m.at, m.since = now, 0
+	s.mu.Unlock()
+	if suppressed > 0 {
+		args = append(args, "suppressed", suppressed)
+	}
+	s.settings.Logger.Warn(text, append([]any{slog.String("source", s.settings.Name)}, args...)...)
+}
+
+var _ sources.Source = (*Source)(nil)
