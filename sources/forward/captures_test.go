@@ -44,6 +44,9 @@ func TestCaptures(t *testing.T) {
 	for _, file := range files {
 		mode := strings.TrimSuffix(strings.TrimSuffix(filepath.Base(file), ".gz"), ".expected.jsonl")
 		for _, pieces := range []int{math.MaxInt, 997} {
+			if pieces < math.MaxInt && strings.Contains(mode, "big5MB") {
+				continue // the small ones show the same in less time
+			}
 			t.Run(fmt.Sprintf("%s in pieces of %d", mode, pieces), func(t *testing.T) {
 				t.Parallel()
 				playCapture(t, dir, mode, pieces)

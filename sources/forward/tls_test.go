@@ -108,7 +108,7 @@ func TestTLS(t *testing.T) {
 		{"server only", "", &tls.Config{RootCAs: ca.pool()}, true},
 		{"a client certificate that is asked for", ca.file, &tls.Config{RootCAs: ca.pool(), Certificates: []tls.Certificate{pair}}, true},
 		{"none where one is asked for", ca.file, &tls.Config{RootCAs: ca.pool()}, false},
-		{"an old version", "", &tls.Config{RootCAs: ca.pool(), MaxVersion: tls.VersionTLS11}, false},
+		{"an old version", "", &tls.Config{RootCAs: ca.pool(), MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			k := &keeper{}
