@@ -41,6 +41,7 @@ var mayImport = map[string][]string{
 	"processor/enrich":    {"processor/alert", "processor/audit"},
 	"processor":           {"rules", "sources", "sinks", "processor/*"},
 	"cmd/spawnwatch":      {"*"},
+	"test/biglog":         {},
 }
 
 // mayImportInTests is what the tests of a package may import besides.

@@ -35,7 +35,7 @@ func TestEventHidesSecrets(t *testing.T) {
 		"number":           `{"requestObject":{"data":{"pin":4711}}}`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := Event(nil, []byte(event))
+			got := Event(nil, event)
 			if !json.Valid(got) {
 				t.Fatalf("no longer JSON: %s", got)
 			}
@@ -55,11 +55,11 @@ func TestEventKeepsTheRest(t *testing.T) {
 		`{"user":{"username":"system:serviceaccount:kube-system:token-cleaner"},"data":{"outside":"kept"}}`,
 		`{"objectRef":{"resource":"serviceaccounts","subresource":"token"}}`,
 	} {
-		if got := string(Event(nil, []byte(event))); got != event {
+		if got := string(Event(nil, event)); got != event {
 			t.Errorf("got  %s\nwant %s", got, event)
 		}
 	}
-	if got := string(Event([]byte("x"), []byte(" { \"a\" :\t[ 1 , 2 ] }\n"))); got != `x{"a":[1,2]}` {
+	if got := string(Event([]byte("x"), " { \"a\" :\t[ 1 , 2 ] }\n")); got != `x{"a":[1,2]}` {
 		t.Errorf("white space: %s", got)
 	}
 }
@@ -98,7 +98,7 @@ func FuzzEvent(f *testing.F) {
 		}
 		event := `{"before":` + filler + `,"requestObject":{` + string(quoted) + `:` + filler + `,"spec":{"containers":[` + filler +
 			`,{"env":[` + filler + `,{"name":` + string(quoted) + `,"value":"` + planted + `"}]}]},"data":{` + string(quoted) + `:"` + planted + `"}}}`
-		got := Event(nil, []byte(event))
+		got := Event(nil, event)
 		if !json.Valid(got) {
 			t.Fatalf("no longer JSON:\n%s\n%s", event, got)
 		}
