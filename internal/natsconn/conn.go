@@ -27,6 +27,8 @@ const (
 	// and is jittered by half, so that many clients do not come back at once. There is no last attempt.
 	reconnectMin = 100 * time.Millisecond
 	reconnectMax = 5 * time.Second
+	// defaultAnswer is [Settings.Answer] unless set.
+	defaultAnswer = 10 * time.Second
 	// repeatLog is how often one kind of asynchronous error is logged.
 	repeatLog = 10 * time.Second
 	// heardFor is how long an asynchronous error of the server explains a request that was not answered.
@@ -44,6 +46,8 @@ type Settings struct {
 	Logger *slog.Logger
 	// Buffer is how many bytes of acknowledgements are kept while there is no connection, or [Unbuffered].
 	Buffer int
+	// Answer is how long a message waits for the answer of its stream. Default: 10 s.
+	Answer time.Duration
 }
 
 // Conn is one connection that comes back by itself until it is closed. It is safe for concurrent use.
@@ -90,6 +94,9 @@ func Connect(ctx context.Context, a *Access, s Settings) (*Conn, error) {
 		slow:        make(chan struct{}, 1),
 		logged:      map[string]time.Time{},
 	}
+	if s.Answer <= 0 {
+		s.Answer = defaultAnswer
+	}
 	var (
 		connected atomic.Bool
 		unhook    []func() bool
@@ -131,7 +138,7 @@ func Connect(ctx context.Context, a *Access, s Settings) (*Conn, error) {
 		}
 		return nil, c.Explain(fmt.Errorf("cannot connect to %s: %w", own.hosts(), c.cause(err)))
 	}
-	if c.JetStream, err = jetstream.New(c.NATS, jetstream.WithPublishAsyncMaxPending(MaxUnanswered), jetstream.WithPublishAsyncTimeout(AnswerTimeout)); err != nil {
+	if c.JetStream, err = jetstream.New(c.NATS, jetstream.WithPublishAsyncMaxPending(MaxUnanswered), jetstream.WithPublishAsyncTimeout(s.Answer)); err != nil {
 		c.NATS.Close()
 		return nil, fmt.Errorf("cannot use JetStream: %w", err)
 	}
@@ -140,9 +147,6 @@ func Connect(ctx context.Context, a *Access, s Settings) (*Conn, error) {
 
 // MaxUnanswered is how many messages of a connection may wait for the answer of a stream at once.
 const MaxUnanswered = 4096
-
-// AnswerTimeout is how long a message waits for the answer of its stream.
-const AnswerTimeout = 10 * time.Second
 
 // dialFunc is a function as [nats.CustomDialer].
 type dialFunc func(network, address string) (net.Conn, error)
