@@ -114,6 +114,6 @@ func TestContractCore(t *testing.T) {
 }
 
 // listeners counts the subscriptions to a subject.
-func (s *server) listeners(subject string) int {
+func (s *peer) listeners(subject string) int {
 	return s.Inside().GlobalAccount().Interest(subject)
 }

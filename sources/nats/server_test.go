@@ -20,8 +20,8 @@ import (
 
 const patience = 15 * time.Second
 
-// server is an embedded one with the test's own client.
-type server struct {
+// peer is an embedded one with the test's own client.
+type peer struct {
 	*natsdemo.Server
 	t        testing.TB
 	settings natsdemo.Settings
@@ -29,12 +29,12 @@ type server struct {
 	js       jetstream.JetStream
 }
 
-func startServer(t testing.TB, settings natsdemo.Settings) *server {
+func startServer(t testing.TB, settings natsdemo.Settings) *peer {
 	t.Helper()
 	if settings.Dir == "" {
 		settings.Dir = t.TempDir()
 	}
-	s := &server{t: t, settings: settings}
+	s := &peer{t: t, settings: settings}
 	s.start()
 	t.Cleanup(func() {
 		if s.nc != nil {
@@ -47,7 +47,7 @@ func startServer(t testing.TB, settings natsdemo.Settings) *server {
 	return s
 }
 
-func (s *server) start() {
+func (s *peer) start() {
 	s.t.Helper()
 	d, err := natsdemo.Start(s.settings)
 	if err != nil {
@@ -57,7 +57,7 @@ func (s *server) start() {
 }
 
 // restart ends the server and starts it again over the same files, at the same port.
-func (s *server) restart() {
+func (s *peer) restart() {
 	s.t.Helper()
 	s.settings.Port = s.Port()
 	if err := s.Server.Close(); err != nil {
@@ -67,7 +67,7 @@ func (s *server) restart() {
 }
 
 // connect makes the test's client.
-func (s *server) connect(options ...nats.Option) *server {
+func (s *peer) connect(options ...nats.Option) *peer {
 	s.t.Helper()
 	var err error
 	options = append([]nats.Option{nats.MaxReconnects(-1), nats.ReconnectWait(20 * time.Millisecond)}, options...)
@@ -80,13 +80,13 @@ func (s *server) connect(options ...nats.Option) *server {
 	return s
 }
 
-func (s *server) ctx() context.Context {
+func (s *peer) ctx() context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	s.t.Cleanup(cancel)
 	return ctx
 }
 
-func (s *server) stream(name string, subjects ...string) jetstream.Stream {
+func (s *peer) stream(name string, subjects ...string) jetstream.Stream {
 	s.t.Helper()
 	st, err := s.js.CreateOrUpdateStream(s.ctx(), jetstream.StreamConfig{Name: name, Subjects: subjects})
 	if err != nil {
@@ -95,7 +95,7 @@ func (s *server) stream(name string, subjects ...string) jetstream.Stream {
 	return st
 }
 
-func (s *server) consumer(stream string, c jetstream.ConsumerConfig) {
+func (s *peer) consumer(stream string, c jetstream.ConsumerConfig) {
 	s.t.Helper()
 	if c.Durable == "" {
 		c.Durable = DefaultDurable
@@ -106,7 +106,7 @@ func (s *server) consumer(stream string, c jetstream.ConsumerConfig) {
 }
 
 // publish stores the values and waits for each answer.
-func (s *server) publish(subject string, values ...[]byte) {
+func (s *peer) publish(subject string, values ...[]byte) {
 	s.t.Helper()
 	for _, v := range values {
 		if _, err := s.js.Publish(s.ctx(), subject, v); err != nil {
@@ -125,7 +125,7 @@ func numbered(n int) [][]byte {
 }
 
 // unanswered is how many messages of the stream the consumer has not acknowledged.
-func (s *server) unanswered(stream string) int {
+func (s *peer) unanswered(stream string) int {
 	s.t.Helper()
 	c, err := s.js.Consumer(s.ctx(), stream, DefaultDurable)
 	if err != nil {
@@ -193,7 +193,7 @@ func (k *sink) all() (n int) {
 }
 
 // config is one for the stream AUDIT with what it needs made.
-func (s *server) config() Config {
+func (s *peer) config() Config {
 	return Config{Access: natsconn.Access{URL: s.URL()}, Stream: "AUDIT", Subjects: []string{"audit.>"}, Create: true}
 }
 
