@@ -277,7 +277,7 @@ func (b *bench) pause(d time.Duration) {
 }
 
 // complete checks that every record was handled, and exactly once where once is asked for.
-func (b *bench) complete(once Times) error {
+func (b *bench) complete(once times) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	count := map[[2]int]int{}
@@ -289,7 +289,7 @@ func (b *bench) complete(once Times) error {
 			switch c := count[[2]int{p, i}]; {
 			case c == 0:
 				return fmt.Errorf("partition %d: record %d of %d was never handled", p, i, n)
-			case c > 1 && once == ExactlyOnce:
+			case c > 1 && once == exactlyOnce:
 				return fmt.Errorf("partition %d: record %d was handled %d times without any failure", p, i, c)
 			}
 		}
@@ -297,13 +297,13 @@ func (b *bench) complete(once Times) error {
 	return nil
 }
 
-// Times says how often each record must have been handled.
-type Times int
+// times says how often each record must have been handled.
+type times int
 
 // A run without failures delivers exactly once, everything else at least once.
 const (
-	ExactlyOnce Times = iota
-	AtLeastOnce
+	exactlyOnce times = iota
+	atLeastOnce
 )
 
 // offsetsInOrder checks that sorting by offset gives the order of production.

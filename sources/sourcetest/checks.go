@@ -15,7 +15,7 @@ func deliversAllInOrder(b *bench) error {
 	b.produce(300, 400)
 	r := b.start(b.handler(accept))
 	err := b.await("all records", func() bool { return len(b.handled) >= b.total() })
-	return errors.Join(err, r.finish(), b.complete(ExactlyOnce), b.offsetsInOrder(), b.inputOrder(), b.acked(b.total()))
+	return errors.Join(err, r.finish(), b.complete(exactlyOnce), b.offsetsInOrder(), b.inputOrder(), b.acked(b.total()))
 }
 
 // inputOrder: with Batch.After the calls end in the order of the input, which the suite's handler waits for. Without
@@ -57,7 +57,7 @@ func lendsUntilReturn(b *bench) error {
 		return nil
 	}))
 	err := b.await("all records", func() bool { return len(b.handled) >= b.total() })
-	return errors.Join(err, r.finish(), b.complete(AtLeastOnce))
+	return errors.Join(err, r.finish(), b.complete(atLeastOnce))
 }
 
 // changed is closed once cond holds; the goroutine behind it ends with the check.
@@ -109,7 +109,7 @@ func blockedHandlerBoundsReading(b *bench) error {
 	err = errors.Join(err, b.noneAcked())
 	close(open)
 	err = errors.Join(err, b.await("all records after the block", func() bool { return len(b.handled) >= b.total() }))
-	return errors.Join(err, r.finish(), b.complete(AtLeastOnce))
+	return errors.Join(err, r.finish(), b.complete(atLeastOnce))
 }
 
 func (b *bench) noneAcked() error {
@@ -202,7 +202,7 @@ func unhandledComesAgain(b *bench) error {
 	again := b.start(b.handler(accept))
 	err = errors.Join(err, b.await("every record", func() bool { return b.distinct() == b.total() }))
 	err = errors.Join(err, b.acked(b.total())) // what was handled in the first run may still be on its way a second time
-	return errors.Join(err, again.finish(), b.complete(AtLeastOnce))
+	return errors.Join(err, again.finish(), b.complete(atLeastOnce))
 }
 
 // distinct counts the records handled at least once; b.mu is held.
@@ -235,5 +235,5 @@ func endedContextReadsNothing(b *bench) error {
 	}
 	r := b.start(b.handler(accept))
 	err := b.await("all records", func() bool { return b.distinct() == b.total() })
-	return errors.Join(err, r.finish(), b.complete(AtLeastOnce))
+	return errors.Join(err, r.finish(), b.complete(atLeastOnce))
 }

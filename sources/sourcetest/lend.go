@@ -65,11 +65,11 @@ func digest(seed maphash.Seed, b *sources.Batch) uint64 {
 	for i := range b.Records {
 		r := &b.Records[i]
 		maphash.WriteComparable(&h, r.Offset)
-		h.Write(r.Value) //nolint:errcheck // a maphash never fails
-		h.Write(r.Key)   //nolint:errcheck // a maphash never fails
+		h.Write(r.Value)
+		h.Write(r.Key)
 		for _, hd := range r.Headers {
-			h.Write(hd.Key)   //nolint:errcheck // a maphash never fails
-			h.Write(hd.Value) //nolint:errcheck // a maphash never fails
+			h.Write(hd.Key)
+			h.Write(hd.Value)
 		}
 	}
 	return h.Sum64()
