@@ -124,8 +124,8 @@ func TestClosedPipe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer w.Close()
-	r.Close()
+	defer closed(t, w)
+	closed(t, r)
 	err = NewWriter(w, "stdout").Publish(t.Context(), messages("1", "2"))
 	var pe *sinks.PublishError
 	if !errors.Is(err, ErrClosedPipe) || !errors.As(err, &pe) || len(pe.Failures) != 2 || !pe.Failures[1].Permanent {
@@ -181,6 +181,13 @@ func TestBlockedReader(t *testing.T) {
 		t.Error(err)
 	}
 	goleak.VerifyNone(t)
+}
+
+func closed(t *testing.T, c io.Closer) {
+	t.Helper()
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 func content(t *testing.T, path string) string {
@@ -277,7 +284,7 @@ func TestMendCutsATornLineOff(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer out.f.Close()
+			defer closed(t, out.f)
 			if _, err := out.f.WriteString(c.wrote); err != nil {
 				t.Fatal(err)
 			}
@@ -286,7 +293,7 @@ func TestMendCutsATornLineOff(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				defer other.f.Close()
+				defer closed(t, other.f)
 				if _, err := other.f.WriteString(c.others); err != nil {
 					t.Fatal(err)
 				}

@@ -172,12 +172,9 @@ func endsInsideLine(path string, info os.FileInfo) bool {
 	if err != nil {
 		return false
 	}
-	defer f.Close()
 	var last [1]byte
-	if _, err := f.ReadAt(last[:], info.Size()-1); err != nil {
-		return false
-	}
-	return last[0] != '\n'
+	_, err = f.ReadAt(last[:], info.Size()-1)
+	return errors.Join(err, f.Close()) == nil && last[0] != '\n'
 }
 
 // write appends the lines by one write and mends what a failure leaves of a line.

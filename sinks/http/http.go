@@ -185,7 +185,7 @@ func (s *Sink) post(ctx context.Context, msgs []sinks.Message) error {
 		}
 		return fmt.Errorf("%s: %w", s.target, err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }() // the status is what counts
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if resp.StatusCode >= 200 && resp.StatusCode <= 299 {
 		return nil // the status is the answer, whatever becomes of the rest

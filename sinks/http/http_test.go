@@ -61,7 +61,9 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.answer != nil {
 		if status := s.answer(body, w); status != 0 {
 			w.WriteHeader(status)
-			fmt.Fprintf(w, "because %d", status)
+			if _, err := fmt.Fprintf(w, "because %d", status); err != nil && status != http.StatusNoContent {
+				panic(err)
+			}
 			return
 		}
 	}

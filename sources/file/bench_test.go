@@ -20,7 +20,7 @@ func benchmarkLog(b *testing.B, times int) (string, int64) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer f.Close()
+	defer closed(b, f)
 	z, err := gzip.NewReader(f)
 	if err != nil {
 		b.Fatal(err)

@@ -31,7 +31,7 @@ func TestContract(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					defer f.Close()
+					defer closed(t, f)
 					for _, v := range values {
 						if _, err := f.Write(append(v, '\n')); err != nil {
 							t.Fatal(err)

@@ -72,6 +72,13 @@ func write(t testing.TB, dir, name, content string) string {
 	return path
 }
 
+func closed(t testing.TB, c io.Closer) {
+	t.Helper()
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func gzipped(t testing.TB, parts ...string) string {
 	t.Helper()
 	var out bytes.Buffer
@@ -461,7 +468,7 @@ func TestStandardInputIsReadAsItComes(t *testing.T) {
 	case <-time.After(5 * time.Second):
 		t.Fatal("Run did not end with its context while the input was silent")
 	}
-	w.Close()
+	closed(t, w)
 	goleak.VerifyNone(t)
 }
 

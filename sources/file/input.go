@@ -33,12 +33,12 @@ type input struct {
 	compressed bool
 	// live input comes when it comes: what is there is worked on without waiting for a full block.
 	live    bool
-	closers []func()
+	closers []func() error
 }
 
 func (in *input) close() {
 	for _, c := range in.closers {
-		c()
+		_ = c() // nothing was written, and what was read is read
 	}
 }
 
@@ -56,7 +56,7 @@ func open(t target, std io.Reader, read *atomic.Int64, stop <-chan struct{}) (*i
 		if err != nil {
 			return nil, plain(err)
 		}
-		in.closers = append(in.closers, func() { f.Close() })
+		in.closers = append(in.closers, f.Close)
 		src = f
 	default:
 		p := openPump(t.path, stop)
@@ -85,7 +85,7 @@ func (in *input) sniff() error {
 		if err != nil {
 			return compressed("gzip", err)
 		}
-		in.closers = append(in.closers, func() { z.Close() })
+		in.closers = append(in.closers, z.Close)
 		in.r, in.compressed = &decompressed{r: z, format: "gzip"}, true
 	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}), n == 4 && magic[0]&0xf0 == 0x50 && bytes.Equal(magic[1:], []byte{0x2a, 0x4d, 0x18}):
 		z, err := zstd.NewReader(bufio.NewReaderSize(in.raw.after(magic), rawBuffer),
@@ -93,7 +93,7 @@ func (in *input) sniff() error {
 		if err != nil {
 			return compressed("zstd", err)
 		}
-		in.closers = append(in.closers, z.Close)
+		in.closers = append(in.closers, z.IOReadCloser().Close)
 		in.r, in.compressed = &decompressed{r: z, format: "zstd"}, true
 	default:
 		in.r = in.raw.after(magic)
@@ -183,7 +183,7 @@ func startPump(stop <-chan struct{}, open func() (io.ReadCloser, error)) *pump {
 func (p *pump) work(open func() (io.ReadCloser, error)) {
 	r, err := open()
 	if err == nil {
-		defer r.Close()
+		defer func() { _ = r.Close() }() // nothing was written
 	}
 	for {
 		select {
@@ -224,4 +224,7 @@ func (p *pump) Read(buf []byte) (int, error) {
 	}
 }
 
-func (p *pump) close() { close(p.closed) }
+func (p *pump) close() error {
+	close(p.closed)
+	return nil
+}

@@ -223,7 +223,7 @@ func (r *reader) oversized(buf []byte, b *block) ([]byte, error) {
 	line.write(buf)
 	b.data = buf[:sources.OversizedKeep]
 	r.offset += int64(len(buf))
-	scratch := buf[sources.OversizedKeep:len(buf)]
+	scratch := buf[sources.OversizedKeep:blockSize]
 	idle := 0
 	var err error
 	for err == nil {
@@ -231,7 +231,7 @@ func (r *reader) oversized(buf []byte, b *block) ([]byte, error) {
 			return buf, errStopped
 		}
 		var n int
-		n, err = r.in.r.Read(scratch[:min(len(scratch), blockSize-sources.OversizedKeep)])
+		n, err = r.in.r.Read(scratch)
 		got := scratch[:n]
 		if idle++; n > 0 {
 			idle = 0
@@ -247,14 +247,10 @@ func (r *reader) oversized(buf []byte, b *block) ([]byte, error) {
 		}
 		line.write(got[:i])
 		r.offset += int64(i) + 1
-		if err == nil {
-			r.carry = append(r.carry, got[i+1:]...)
-			break
-		}
-		// The input ends, but lines of it are in hand: they come first, the end after them.
 		r.carry = append(r.carry, got[i+1:]...)
-		r.in.r = failing{err}
-		err = nil
+		if err != nil { // the input ends, but lines of it are in hand: they come first, the end after them
+			r.in.r, err = failing{err}, nil
+		}
 		break
 	}
 	b.oversized = line.done()
@@ -278,13 +274,13 @@ func (l *lineHash) write(p []byte) {
 		return
 	}
 	if l.pendingCR {
-		l.sum.Write([]byte{'\r'}) //nolint:errcheck // a hash never fails
+		l.sum.Write([]byte{'\r'})
 		l.size++
 	}
 	if l.pendingCR = p[len(p)-1] == '\r'; l.pendingCR {
 		p = p[:len(p)-1]
 	}
-	l.sum.Write(p) //nolint:errcheck // a hash never fails
+	l.sum.Write(p)
 	l.size += int64(len(p))
 }
 
