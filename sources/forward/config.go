@@ -57,7 +57,7 @@ const (
 	// batchRecords bounds a batch of tiny records.
 	batchRecords = 4096
 	// answeredChunks is how many chunks that were answered are remembered, so that one sent again (its answer was
-	// lost) is answered at once: about 40 bytes each.
+	// lost) is answered at once: about 100 bytes each.
 	answeredChunks = 8192
 )
 

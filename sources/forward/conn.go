@@ -254,7 +254,7 @@ func (c *conn) read(ctx context.Context) error {
 	if err := c.deadline(min(stallTime, c.left)); err != nil {
 		return err
 	}
-	n, err := c.net.Read(b[len(b):cap(b)])
+	n, err := c.net.Read(b[len(b):min(cap(b), len(b)+(256<<10))])
 	*c.in = b[:len(b)+n]
 	if c.left -= time.Since(begun); c.left <= 0 {
 		return fmt.Errorf("expected a message within %s, got %d bytes of one", messageTime, len(b)+n-c.r)
