@@ -138,4 +138,3 @@ func topicsOf(all []stored) []string {
 	slices.Sort(names)
 	return slices.Compact(names)
 }
-
