@@ -294,7 +294,8 @@ func (r *reader) stop(fault error) {
 	r.sweeping = swept
 	go func() {
 		defer close(swept)
-		if r.sub.Drain() != nil { // it takes messages until the server has confirmed its end
+		// It takes messages until the server has confirmed its end. Without a connection nothing is on the wire.
+		if r.sub.Drain() != nil || !r.conn.NATS.IsConnected() {
 			return
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), sweepTime)

@@ -69,8 +69,8 @@ func (s Settings) withDefaults() Settings {
 	return s
 }
 
-// flushTime is how long the last acknowledgements may take to leave.
-const flushTime = 5 * time.Second
+// flushTime is how long the last acknowledgements may take to leave, the time to connect again included.
+const flushTime = 3 * time.Second
 
 // Source reads a stream or subjects. It implements [sources.Source].
 type Source struct {
