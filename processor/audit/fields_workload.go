@@ -95,19 +95,13 @@ func (m *Model) evalWorkload(raw []string, out Adder) {
 	defer m.scratch.Put(s)
 	mem := &s.mem
 	b := m.bodiesOf(k, verb, raw[4], raw[5])
-	meta, asked := metadataOf(b.metadata), metadataOf(b.request.metadata)
-	for _, name := range [...]string{ref.name, meta.name, asked.name} {
-		if !empty(name) {
-			add(out, fieldName, mem.text(name))
-			break
-		}
+	meta := &b.metadata
+	name := ref.name
+	if empty(name) {
+		name = meta.name
 	}
-	for _, prefix := range [...]string{meta.generateName, asked.generateName} {
-		if !empty(prefix) {
-			add(out, fieldGenerateName, mem.text(prefix))
-			break
-		}
-	}
+	add(out, fieldName, mem.text(name))
+	add(out, fieldGenerateName, mem.text(meta.generateName))
 	for l := membersOf(meta.labels); l.next(); {
 		if isString(l.val) {
 			out.Add(fieldLabel, mem.join("=", mem.plain(l.key), mem.text(l.val)))
@@ -117,8 +111,8 @@ func (m *Model) evalWorkload(raw []string, out Adder) {
 		out.Add(fieldAnnotation, mem.plain(l.key))
 	}
 	add(out, fieldRevision, mem.text(member(meta.annotations, revisionKey)))
-	if n := member(b.spec(), "replicas"); !absent(n) {
-		add(out, fieldReplicas, n)
+	if !absent(b.replicas) {
+		out.Add(fieldReplicas, b.replicas)
 	}
 	o, owned := ownerOf(meta.owners)
 	if owned {

@@ -1,6 +1,8 @@
 package audit
 
 import (
+	"encoding/binary"
+	"math/bits"
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -14,7 +16,7 @@ import (
 // gjson would be the choice if it didn't decode every string that it passes: requestURI holds \u0026 in a quarter of
 // real events, and each would cost an allocation.
 
-// lend views bytes as a string without a copy: it lives as long as the bytes do. This is the only such place here.
+// lend views bytes as a string without a copy: it lives as long as the bytes do.
 func lend(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 func skipSpace(s string, i int) int {
@@ -24,23 +26,39 @@ func skipSpace(s string, i int) int {
 	return i
 }
 
-// skipString returns the offset behind the string that opens at s[i].
-func skipString(s string, i int) int {
-	for at := i + 1; ; {
-		n := strings.IndexByte(s[at:], '"')
-		if n < 0 {
-			return len(s)
+// Eight bytes at a time: each lane of a word is one byte of text.
+const (
+	lanes   = 0x0101010101010101
+	highs   = lanes * 0x80
+	quotes  = lanes * '"'
+	slashes = lanes * '\\'
+)
+
+// skipString returns the offset behind the string that opens at s[i], and whether it holds an escape.
+func skipString(s string, i int) (end int, escaped bool) {
+	b := unsafe.Slice(unsafe.StringData(s), len(s))
+	for i++; i < len(b); {
+		if len(b)-i >= 8 {
+			w := binary.LittleEndian.Uint64(b[i:])
+			q, e := w^quotes, w^slashes
+			// A subtraction borrows only into lanes above a marked one, so the lowest mark is exact.
+			m := ((q-lanes)&^q | (e-lanes)&^e) & highs
+			if m == 0 {
+				i += 8
+				continue
+			}
+			i += bits.TrailingZeros64(m) >> 3
 		}
-		quote := at + n
-		back := quote
-		for back > at && s[back-1] == '\\' {
-			back--
+		switch b[i] {
+		case '"':
+			return i + 1, escaped
+		case '\\':
+			escaped = true
+			i++
 		}
-		if (quote-back)&1 == 0 {
-			return quote + 1
-		}
-		at = quote + 1
+		i++
 	}
+	return len(s), escaped
 }
 
 // skipValue returns the offset behind the value that begins at s[i].
@@ -50,13 +68,14 @@ func skipValue(s string, i int) int {
 	}
 	switch s[i] {
 	case '"':
-		return skipString(s, i)
+		i, _ = skipString(s, i)
+		return i
 	case '{', '[':
-		for depth := 0; i < len(s); {
+		for depth := 0; i < len(s); i++ {
 			switch s[i] {
 			case '"':
-				i = skipString(s, i)
-				continue
+				i, _ = skipString(s, i)
+				i--
 			case '{', '[':
 				depth++
 			case '}', ']':
@@ -65,7 +84,6 @@ func skipValue(s string, i int) int {
 					return i + 1
 				}
 			}
-			i++
 		}
 		return len(s)
 	}
@@ -75,12 +93,90 @@ func skipValue(s string, i int) int {
 	return i
 }
 
+// cursor reads values one behind the other, so that what is inside of a value is read once, however deep it lies. Each
+// value must be taken, by skip or by open, before the next is asked for.
+type cursor struct {
+	s string
+	i int
+}
+
+// open enters the object or list that begins here; anything else it skips.
+func (c *cursor) open(bracket byte) bool {
+	if c.i < len(c.s) && c.s[c.i] == bracket {
+		c.i++
+		return true
+	}
+	c.skip()
+	return false
+}
+
+// key moves to the next member of the object around, or out of it.
+func (c *cursor) key() (name string, ok bool) {
+	key, escaped, ok := c.rawKey()
+	if escaped {
+		key = known(key)
+	}
+	return key, ok
+}
+
+// rawKey is key with the text between the quotes as it stands.
+func (c *cursor) rawKey() (key string, escaped, ok bool) {
+	i := skipSpace(c.s, c.i)
+	if i < len(c.s) && c.s[i] == ',' {
+		i = skipSpace(c.s, i+1)
+	}
+	if i >= len(c.s) || c.s[i] != '"' {
+		c.i = min(i+1, len(c.s))
+		if c.i > 0 && c.s[c.i-1] != '}' { // no JSON
+			c.i = len(c.s)
+		}
+		return "", false, false
+	}
+	end, escaped := skipString(c.s, i)
+	if end-i < 2 {
+		c.i = len(c.s)
+		return "", false, false
+	}
+	key = c.s[i+1 : end-1]
+	i = skipSpace(c.s, end)
+	if i < len(c.s) && c.s[i] == ':' {
+		i = skipSpace(c.s, i+1)
+	}
+	c.i = i
+	return key, escaped, true
+}
+
+// element moves to the next element of the list around, or out of it.
+func (c *cursor) element() bool {
+	i := skipSpace(c.s, c.i)
+	if i < len(c.s) && c.s[i] == ',' {
+		i = skipSpace(c.s, i+1)
+	}
+	if i < len(c.s) && c.s[i] == ']' {
+		c.i = i + 1
+		return false
+	}
+	c.i = i
+	return i < len(c.s)
+}
+
+// skip takes the value that begins here.
+func (c *cursor) skip() (raw string) {
+	start := c.i
+	c.i = skipValue(c.s, start)
+	if c.i == start { // no JSON
+		c.i = len(c.s)
+	}
+	return c.s[start:c.i]
+}
+
 // members walks the members of an object. The zero value walks nothing.
 type members struct {
 	s string
 	i int
 	// key is the text between the quotes, val the raw value: both parts of the object.
 	key, val string
+	escaped  bool
 }
 
 // membersOf begins to walk raw, which may be anything: what is no object has no members.
@@ -91,47 +187,33 @@ func membersOf(raw string) members {
 	return members{s: raw, i: 1}
 }
 
-func (m *members) next() bool {
-	i := m.i
-	for i < len(m.s) && m.s[i] != '"' {
-		if m.s[i] == '}' {
-			m.i = len(m.s)
-			return false
-		}
-		i++
-	}
-	if i >= len(m.s) {
+func (m *members) next() (ok bool) {
+	c := cursor{m.s, m.i}
+	if m.key, m.escaped, ok = c.rawKey(); !ok {
 		m.i = len(m.s)
 		return false
 	}
-	end := skipString(m.s, i)
-	if end-i < 2 {
-		m.i = len(m.s)
-		return false
-	}
-	m.key = m.s[i+1 : end-1]
-	i = skipSpace(m.s, end)
-	if i < len(m.s) && m.s[i] == ':' {
-		i++
-	}
-	i = skipSpace(m.s, i)
-	end = skipValue(m.s, i)
-	m.val = m.s[i:end]
-	m.i = end
+	m.val = c.skip()
+	m.i = c.i
 	return true
 }
 
 // name is the key as a plain text where it is one of those that mean something to this package, however it is escaped.
 func (m *members) name() string {
-	if strings.IndexByte(m.key, '\\') < 0 {
+	if !m.escaped {
 		return m.key
 	}
-	for _, known := range knownKeys {
-		if equalEscaped(m.key, known) {
-			return known
+	return known(m.key)
+}
+
+// known returns that key of this package which an escaped text says, else the text as it stands: no plain key equals it.
+func known(escaped string) string {
+	for _, key := range knownKeys {
+		if equalEscaped(escaped, key) {
+			return key
 		}
 	}
-	return m.key
+	return escaped
 }
 
 // knownKeys are all keys that this package looks for by name.
@@ -168,27 +250,20 @@ func elementsOf(raw string) elements {
 }
 
 func (e *elements) next() bool {
-	i := skipSpace(e.s, e.i)
-	if i < len(e.s) && e.s[i] == ',' {
-		i = skipSpace(e.s, i+1)
-	}
-	if i >= len(e.s) || e.s[i] == ']' {
+	c := cursor{e.s, e.i}
+	if !c.element() {
 		e.i = len(e.s)
 		return false
 	}
-	end := skipValue(e.s, i)
-	if end == i { // no JSON
-		e.i = len(e.s)
-		return false
-	}
-	e.val, e.i = e.s[i:end], end
+	e.val = c.skip()
+	e.i = c.i
 	return true
 }
 
 // member returns the raw value of one member, "" where there is none.
 func member(raw, name string) string {
 	for m := membersOf(raw); m.next(); {
-		if keyIs(m.key, name) {
+		if m.key == name || m.escaped && equalEscaped(m.key, name) {
 			return m.val
 		}
 	}
@@ -203,10 +278,6 @@ func at(raw string, path []string) string {
 		}
 	}
 	return raw
-}
-
-func keyIs(key, name string) bool {
-	return key == name || len(key) > len(name) && strings.IndexByte(key, '\\') >= 0 && equalEscaped(key, name)
 }
 
 // absent: not there, or null. Rebuilt events write null for what is not there.

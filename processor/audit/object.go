@@ -4,13 +4,13 @@ package audit
 type object struct {
 	// whole is the raw object, "" where there is none.
 	whole string
-	// kind, version and metadata are its raw members.
-	kind, version, metadata string
+	// kind, version, metadata and spec are its raw members.
+	kind, version, metadata, spec string
 	// patch: it is a patch of an unknown object, no object itself.
 	patch bool
 }
 
-// objectOf looks into a body. A Status is an answer, no object; of a Table (RFC: the client sent Accept …;as=Table) the
+// objectOf looks into a body. A Status is an answer, no object; of a Table (the client sent Accept: …;as=Table) the
 // first row holds it, of PartialObjectMetadata only metadata are left. A JSON patch shows no object.
 func objectOf(raw string) (o object) {
 	o, rows := membersOfObject(raw)
@@ -43,6 +43,8 @@ func membersOfObject(raw string) (o object, rows string) {
 			keep(&o.version, m.val)
 		case "metadata":
 			keep(&o.metadata, m.val)
+		case "spec":
+			keep(&o.spec, m.val)
 		case "rows":
 			keep(&rows, m.val)
 		}
@@ -69,33 +71,75 @@ const (
 type bodies struct {
 	response, request object
 	// metadata is the best one shown, "" for none; of a patch only where nothing else is there.
-	metadata string
+	metadata metadata
+	// visible: there are metadata.
+	visible bool
 	// template is the raw pod template or pod spec (or list of such), "" for none.
 	template string
 	from     From
+	replicas string
 }
 
+// bodiesOf looks into the answer, and into the request where that leaves something open.
 func (m *Model) bodiesOf(k *kind, verb, request, response string) (b bodies) {
-	b.response, b.request = objectOf(response), objectOf(request)
-	b.request.patch = absent(b.request.kind) && textIs(verb, "patch")
-	switch {
-	case isObject(b.response.metadata):
-		b.metadata = b.response.metadata
-	case isObject(b.request.metadata):
-		b.metadata = b.request.metadata
+	b.response = objectOf(response)
+	b.visible = isObject(b.response.metadata)
+	if b.visible {
+		b.metadata = metadataOf(b.response.metadata)
 	}
-	if len(k.template) == 0 {
+	b.template, b.replicas = b.response.template(k)
+	b.from = FromResponse
+	if b.template != "" && !empty(b.metadata.name) {
 		return b
 	}
-	if t := at(b.response.whole, k.template); isTemplate(t) {
-		b.template, b.from = t, FromResponse
-	} else if t := at(b.request.whole, k.template); isTemplate(t) {
-		b.template, b.from = t, FromRequest
-		if b.request.patch {
-			b.from = FromPatch
-		}
+	b.request = objectOf(request)
+	asked := metadataOf(b.request.metadata)
+	if !b.visible {
+		b.visible, b.metadata = isObject(b.request.metadata), asked
+	}
+	if empty(b.metadata.name) {
+		b.metadata.name = asked.name
+	}
+	if empty(b.metadata.generateName) {
+		b.metadata.generateName = asked.generateName
+	}
+	if b.template != "" {
+		return b
+	}
+	b.template, b.replicas = b.request.template(k)
+	switch {
+	case b.template == "":
+		b.from = FromNowhere
+	case absent(b.request.kind) && textIs(verb, "patch"):
+		b.from = FromPatch
+	default:
+		b.from = FromRequest
 	}
 	return b
+}
+
+// template finds the raw pod template, and the number of replicas beside it.
+func (o *object) template(k *kind) (template, replicas string) {
+	template = o.whole
+	for i, name := range k.template {
+		if i == 0 && name == "spec" {
+			template = o.spec
+			continue
+		}
+		found := ""
+		for m := membersOf(template); m.next(); {
+			if found == "" && (m.key == name || m.escaped && equalEscaped(m.key, name)) {
+				found = m.val
+			} else if i == 1 && m.name() == "replicas" {
+				keep(&replicas, m.val)
+			}
+		}
+		template = found
+	}
+	if len(k.template) == 0 || !isTemplate(template) {
+		return "", replicas
+	}
+	return template, replicas
 }
 
 func isTemplate(raw string) bool { return len(raw) > 2 && (raw[0] == '{' || raw[0] == '[') }
@@ -172,12 +216,11 @@ func (m *Model) isChild(k *kind, user string, impersonated bool, b *bodies, o *o
 	if impersonated {
 		return false
 	}
-	visible := b.metadata != ""
 	for _, c := range m.controllers[user] {
 		if c.Child != "" && c.Child != k.kind {
 			continue
 		}
-		if !visible {
+		if !b.visible {
 			return true
 		}
 		if o.controller && (textIs(o.kind, c.Owner) || c.Owner == "" && !empty(o.kind)) {

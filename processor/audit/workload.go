@@ -88,8 +88,7 @@ func (w *Workload) read(m *Model, v *View, r *request, d *decision) {
 	k, mem := d.kind, &v.mem
 	b := &v.bodies
 	*b = m.bodiesOf(k, r.verb, v.requestObject, v.responseObject)
-	meta := metadataOf(b.metadata)
-	asked := metadataOf(b.request.metadata)
+	meta := &b.metadata
 	*w = Workload{
 		Kind: k.kind, Group: k.group, Resource: k.resource,
 		Namespace:       v.Object.Namespace,
@@ -106,34 +105,26 @@ func (w *Workload) read(m *Model, v *View, r *request, d *decision) {
 	if w.Namespace == "" {
 		w.Namespace = mem.text(meta.namespace)
 	}
-	for _, name := range []string{meta.name, asked.name} {
-		if w.Name == "" {
-			w.Name = mem.text(name)
-		}
+	if w.Name == "" {
+		w.Name = mem.text(meta.name)
 	}
 	w.NameUnknown = w.Name == ""
-	if w.GenerateName == "" {
-		w.GenerateName = mem.text(asked.generateName)
-	}
 	// What a client sends as uid is its own idea, but on something that exists it must be the right one.
-	if b.response.metadata != "" {
+	if b.response.metadata != "" || v.Outcome == Changed {
 		w.UID = mem.text(meta.uid)
 	}
 	if w.UID == "" {
 		w.UID = v.Object.UID
-	}
-	if w.UID == "" && v.Outcome == Changed {
-		w.UID = mem.text(asked.uid)
 	}
 	w.Labels = appendLabels(labels, meta.labels, mem)
 	w.Annotations = appendLabels(annotations, meta.annotations, mem)
 	switch {
 	case b.template != "":
 		w.Detail = DetailFull
-	case b.metadata != "":
+	case b.visible:
 		w.Detail = DetailMetadata
 	}
-	w.Replicas = intOf(member(b.spec(), "replicas"))
+	w.Replicas = intOf(b.replicas)
 	w.Revision = intOf(member(meta.annotations, revisionKey))
 
 	o, owned := ownerOf(meta.owners)
@@ -181,14 +172,6 @@ func trimHash(name, hash string) (owner string, ok bool) {
 	}
 	owner, ok = strings.CutSuffix(owner, "-")
 	return owner, ok && owner != ""
-}
-
-// spec is the raw spec of the best object shown.
-func (b *bodies) spec() string {
-	if s := member(b.response.whole, "spec"); isObject(s) {
-		return s
-	}
-	return member(b.request.whole, "spec")
 }
 
 func intOf(raw string) Int {
