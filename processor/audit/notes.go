@@ -1,5 +1,7 @@
 package audit
 
+import "strings"
+
 // Note is something that a reader must know about how a [View] came about.
 type Note struct {
 	// Code is one of the fixed words below.
@@ -48,6 +50,9 @@ func (v *View) takeNotes() {
 	}
 	if v.kind.group != "" && v.Object.Group == "" {
 		v.note(NoteGroupAbsent, "The event leaves out the API group; the only one that serves this resource is assumed.")
+	}
+	if strings.Count(v.RequestURI, "&") >= maxParameters {
+		v.note(NoteTooManyParameters, "The query has more parameters than servers read; a dryRun among them counts for nothing.")
 	}
 	w := &v.Workload
 	if w.NameUnknown {
