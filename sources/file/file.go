@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"os"
 	"runtime"
 	"slices"
@@ -151,8 +152,8 @@ func (s *Source) Run(ctx context.Context, h sources.Handler) error {
 	defer end(nil)
 	reading, stopReading := context.WithCancel(ctx)
 	defer stopReading()
-	limit := time.AfterFunc(s.set.Drain, func() { end(fmt.Errorf("the drain limit of %v has passed", s.set.Drain)) })
-	limit.Stop()
+	// Made so that it cannot fire before the context has ended, however short the limit is.
+	limit := time.AfterFunc(math.MaxInt64, func() { end(fmt.Errorf("the drain limit of %v has passed", s.set.Drain)) })
 	defer limit.Stop()
 	defer context.AfterFunc(ctx, func() { limit.Reset(s.set.Drain) })()
 

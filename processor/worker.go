@@ -1,0 +1,179 @@
+package processor
+
+import (
+	"fmt"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/spawnwatch/spawnwatch/processor/alert"
+	"github.com/spawnwatch/spawnwatch/processor/audit"
+	"github.com/spawnwatch/spawnwatch/processor/envelope"
+	"github.com/spawnwatch/spawnwatch/rules"
+	"github.com/spawnwatch/spawnwatch/sources"
+)
+
+// worker computes chunks, one at a time. It owns the scratch memory for that, so that an event which matches nothing
+// costs no allocation.
+type worker struct {
+	p      *Processor
+	reader envelope.Reader
+	hits   []rules.Hit
+	view   audit.View
+	build  builder
+	stats  Stats
+
+	// of the chunk in hand
+	set     *rules.Set
+	batch   *sources.Batch
+	record  *sources.Record
+	foreign Foreign
+	out     *outbox
+}
+
+func newWorker(p *Processor) *worker { return &worker{p: p} }
+
+// work computes records, in order, into out. A panic is a fault of ours: the record that met it is dead-lettered, and
+// the work goes on behind it.
+func (w *worker) work(b *sources.Batch, records []sources.Record, foreign Foreign, out *outbox) {
+	w.set, w.batch, w.foreign, w.out = w.p.rules.Load(), b, foreign, out
+	w.stats = Stats{}
+	for next := 0; next < len(records); {
+		next = w.workFrom(records, next)
+	}
+	w.batch, w.record, w.out = nil, nil, nil
+}
+
+// workFrom computes records[first:] and returns where to go on: behind the end, or behind the record that panicked.
+func (w *worker) workFrom(records []sources.Record, first int) (next int) {
+	i := first
+	defer func() {
+		if cause := recover(); cause != nil {
+			w.p.cfg.Logger.Error("a record could not be processed: this is a fault of the program, please report it",
+				"panic", fmt.Sprint(cause), "source", w.batch.Origin.Source, "topic", w.batch.Origin.Topic,
+				"partition", w.batch.Origin.Partition, "offset", records[i].Offset, "line", records[i].Line)
+			w.bad(-1, alert.ReasonInternal, fmt.Sprintf("processing this record panicked: %v", cause), records[i].Value)
+			next = i + 1
+		}
+	}()
+	for ; i < len(records); i++ {
+		w.one(&records[i])
+	}
+	return i
+}
+
+func (w *worker) one(r *sources.Record) {
+	if len(r.Value) == 0 {
+		return
+	}
+	w.record = r
+	w.stats.Records++
+	w.stats.Bytes += uint64(len(r.Value))
+	if r.Oversized != nil {
+		w.bad(-1, alert.ReasonTooLarge, fmt.Sprintf("expected at most the source's limit, got a record of %d bytes; its first %d are kept",
+			r.Oversized.Size, len(r.Value)), r.Value)
+		return
+	}
+	w.reader.Read(r.Value, w)
+}
+
+// Event implements [envelope.Visitor].
+func (w *worker) Event(item envelope.Item) {
+	w.stats.Events++
+	if w.p.cfg.Validate == ValidateAll {
+		if f := envelope.Check(item.Event); f != nil {
+			w.invalid(item, f)
+			return
+		}
+	}
+	hits, end, err := w.set.Match(item.Event, w.hits[:0])
+	w.hits = hits[:0]
+	if err == nil && end == rules.Rejected {
+		w.stats.Rejected++
+		return
+	}
+	// A candidate, or an event that no field has excluded: only now all of its bytes are read.
+	if f := envelope.Check(item.Event); f != nil {
+		w.invalid(item, f)
+		return
+	}
+	if err != nil {
+		w.fault(item, alert.ReasonMalformed, err.Error())
+		return
+	}
+	if verb := gjson.Get(lend(item.Event), "verb"); verb.Type != gjson.String {
+		w.fault(item, alert.ReasonNoVerb, fmt.Sprintf("expected an audit event with a verb (a string), got %s", kindOf(verb)))
+		return
+	}
+	if len(hits) == 0 {
+		return
+	}
+	w.matched(item, hits)
+}
+
+// Fault implements [envelope.Visitor].
+func (w *worker) Fault(f envelope.Fault) {
+	if f.Reason == envelope.Foreign && w.foreign == ForeignCount {
+		w.stats.Ignored++
+		return
+	}
+	w.bad(f.Index, string(f.Reason), f.Detail, f.Raw)
+}
+
+// Ignored implements [envelope.Visitor].
+func (w *worker) Ignored(string) { w.stats.Ignored++ }
+
+func (w *worker) invalid(item envelope.Item, f *envelope.Fault) {
+	w.fault(item, string(f.Reason), f.Detail)
+}
+
+func (w *worker) fault(item envelope.Item, reason, detail string) {
+	w.bad(item.Index, reason, detail, item.Raw)
+}
+
+// bad keeps a dead letter and tells the observer.
+func (w *worker) bad(index int, reason, detail string, raw []byte) {
+	w.stats.Bad++
+	l := letter{
+		bad: BadRecord{
+			Origin: w.batch.Origin, Offset: w.record.Offset, Line: w.record.Line, Index: index,
+			Reason: reason, Detail: detail, Size: int64(len(raw)),
+		},
+		cluster: w.cluster(""),
+	}
+	if o := w.record.Oversized; o != nil {
+		l.bad.Size, l.over, l.sha256 = o.Size, true, o.SHA256
+	}
+	if w.p.cfg.DeadLetter.Sink != nil {
+		l.record = w.out.keep(raw)
+		w.out.letters = append(w.out.letters, l)
+	}
+	if w.p.cfg.Observer != nil {
+		w.p.cfg.Observer.Bad(l.bad)
+	}
+}
+
+// cluster says whose event it is: the word of the operator before that of the record.
+func (w *worker) cluster(told string) string {
+	switch {
+	case w.batch.Origin.Cluster != "":
+		return w.batch.Origin.Cluster
+	case told != "":
+		return told
+	default:
+		return w.p.cfg.Cluster
+	}
+}
+
+func kindOf(v gjson.Result) string {
+	if !v.Exists() {
+		return "none"
+	}
+	return "the " + v.Type.String() + " " + cutText(v.Raw, 40)
+}
+
+func cutText(s string, n int) string {
+	if len(s) > n {
+		return s[:n] + "…"
+	}
+	return s
+}
