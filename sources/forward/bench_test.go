@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"io"
 	"net"
+	"path/filepath"
+	"reflect"
 	"strconv"
 	"strings"
 	"syscall"
@@ -62,11 +64,14 @@ func pack(t testing.TB, text string) []byte {
 		case string:
 			return str(v)
 		case json.Number:
-			n, err := strconv.ParseUint(v.String(), 10, 32)
+			if n, err := strconv.ParseUint(v.String(), 10, 32); err == nil {
+				return integer(uint32(n))
+			}
+			f, err := v.Float64()
 			if err != nil {
 				t.Fatal(err)
 			}
-			return integer(uint32(n))
+			return float(f)
 		case bool:
 			return []byte{0xc2 | byte(b2i(v))}
 		}
@@ -93,6 +98,79 @@ func BenchmarkAppendJSON(b *testing.B) {
 			}
 		})
 	}
+}
+
+// realEvents are the lines of a real API server's log.
+func realEvents(t testing.TB) (lines []string) {
+	t.Helper()
+	text := readMaybeGzip(t, filepath.Join("..", "..", "testdata", "corpus", "rr.jsonl"))
+	for line := range strings.Lines(string(text)) {
+		lines = append(lines, strings.TrimSpace(line))
+	}
+	if len(lines) < 1000 {
+		t.Fatalf("read %d real events", len(lines))
+	}
+	return lines
+}
+
+func TestRealEventsComeThrough(t *testing.T) {
+	var text []byte
+	for _, line := range realEvents(t)[:1000] {
+		packed := pack(t, line)
+		var n int
+		var err error
+		if text, n, err = appendJSON(text[:0], packed, 1<<24); err != nil || n != len(packed) {
+			t.Fatalf("%s: %d of %d bytes, %v", line, n, len(packed), err)
+		}
+		var want, got any
+		if err := json.Unmarshal([]byte(line), &want); err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(text, &got); err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Fatalf("got  %s\nwant %s", text, line)
+		}
+	}
+}
+
+// BenchmarkRealEvents goes through 2 MB of real events, no two of them the same: the processor can't learn them.
+func BenchmarkRealEvents(b *testing.B) {
+	var stream []byte
+	size := 0
+	for _, line := range realEvents(b) {
+		if len(stream) < 2<<20 {
+			stream = append(stream, pack(b, line)...)
+			size += len(line)
+		}
+	}
+	b.Run("transcode", func(b *testing.B) {
+		b.SetBytes(int64(size))
+		var dst []byte
+		for b.Loop() {
+			for rest := stream; len(rest) > 0; {
+				var n int
+				var err error
+				if dst, n, err = appendJSON(dst[:0], rest, 1<<24); err != nil {
+					b.Fatal(err)
+				}
+				rest = rest[n:]
+			}
+		}
+	})
+	b.Run("skip", func(b *testing.B) {
+		b.SetBytes(int64(size))
+		for b.Loop() {
+			for rest := stream; len(rest) > 0; {
+				n, err := skip(rest)
+				if err != nil {
+					b.Fatal(err)
+				}
+				rest = rest[n:]
+			}
+		}
+	})
 }
 
 func BenchmarkSkip(b *testing.B) {

@@ -41,7 +41,7 @@ type transcoder struct {
 
 func (t *transcoder) value(dst []byte, depth int) ([]byte, error) {
 	if text, ok := t.short(); ok {
-		return appendString(dst, text), nil
+		return appendShort(dst, text), nil
 	}
 	h, payload, err := t.next()
 	if err != nil {
@@ -153,7 +153,7 @@ func (t *transcoder) object(dst []byte, n uint64, depth int) ([]byte, error) {
 
 func (t *transcoder) key(dst []byte) ([]byte, error) {
 	if text, ok := t.short(); ok {
-		return appendString(dst, text), nil
+		return appendShort(dst, text), nil
 	}
 	h, payload, err := t.next()
 	if err != nil {
@@ -225,8 +225,8 @@ func special(x uint64) uint64 {
 
 // appendString appends s as a JSON string (RFC 8259, section 7). It escapes what must be escaped and nothing else.
 //
-// Eight bytes at a time are looked at and copied on trust; where one of them was special the copy goes on behind its
-// escape. The last bytes of s are read together with what lies behind them in the same buffer, and that is masked away.
+// Eight bytes at a time are copied and looked at; where one of them was special the copy goes on behind its escape. The
+// last bytes of s are read together with what lies behind them in the same buffer, and that is masked away.
 func appendString(dst, s []byte) []byte {
 	n, i := len(dst), 0
 	out := room(dst, n, len(s))
@@ -266,6 +266,44 @@ func appendString(dst, s []byte) []byte {
 	out[n] = '"'
 	return out[:n+1]
 }
+
+// appendShort is appendString for less than 32 bytes, most of which need no escape: it copies without looking at the
+// length, and looks at what it copied afterwards.
+func appendShort(dst, s []byte) []byte {
+	if cap(s) < 32 {
+		return appendString(dst, s)
+	}
+	n := len(dst)
+	out := room(dst, n, 32)
+	from, to := (*[32]byte)(s[:32]), (*[34]byte)(out[n:n+34])
+	a, b := binary.LittleEndian.Uint64(from[0:]), binary.LittleEndian.Uint64(from[8:])
+	mask := &lanes[len(s)&31]
+	to[0] = '"'
+	binary.LittleEndian.PutUint64(to[1:], a)
+	binary.LittleEndian.PutUint64(to[9:], b)
+	found := special(a)&mask[0] | special(b)&mask[1]
+	if len(s) > 16 {
+		a, b = binary.LittleEndian.Uint64(from[16:]), binary.LittleEndian.Uint64(from[24:])
+		binary.LittleEndian.PutUint64(to[17:], a)
+		binary.LittleEndian.PutUint64(to[25:], b)
+		found |= special(a)&mask[2] | special(b)&mask[3]
+	}
+	if found != 0 {
+		return appendString(dst, s)
+	}
+	to[1+(len(s)&31)] = '"'
+	return out[:n+len(s)+2]
+}
+
+// lanes masks the bytes of four words that belong to a text of so many bytes.
+var lanes = func() (m [32][4]uint64) {
+	for n := range m {
+		for i := range n {
+			m[n][i/8] |= 0xff << (8 * (i % 8))
+		}
+	}
+	return m
+}()
 
 // room returns dst with its first n bytes and, up to its capacity, room for left bytes as they are, one escape, two
 // quotes and a word of eight bytes.
