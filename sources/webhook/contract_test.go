@@ -42,6 +42,8 @@ func openTransport(t testing.TB, settings Settings) sourcetest.Transport {
 	var senders sync.WaitGroup
 	t.Cleanup(func() { stop(); senders.Wait() })
 	cl := client(t, nil)
+	tr := cl.Transport.(*http.Transport)
+	tr.MaxConnsPerHost, tr.MaxIdleConnsPerHost = 40, 40 // more than the source lets in at once
 	var mu sync.Mutex
 	acked := 0
 	return sourcetest.Transport{
@@ -74,7 +76,7 @@ func openTransport(t testing.TB, settings Settings) sourcetest.Transport {
 						}
 						select {
 						case <-end.Done():
-						case <-time.After(5 * time.Millisecond):
+						case <-time.After(20 * time.Millisecond):
 						}
 					}
 				})
