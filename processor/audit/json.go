@@ -61,6 +61,43 @@ func skipString(s string, i int) (end int, escaped bool) {
 	return len(s), escaped
 }
 
+// skipText is skipString for those who need only the end. Most strings are short; of a long one the rest is left to
+// IndexByte, which looks at more bytes at a time.
+func skipText(s string, i int) int {
+	const near = 4
+	for i++; ; {
+		b := unsafe.Slice(unsafe.StringData(s), len(s))
+		for n := 0; n < near && len(b)-i >= 8; n++ {
+			w := binary.LittleEndian.Uint64(b[i:])
+			q := w ^ quotes
+			m := (q - lanes) &^ q & highs
+			if m != 0 {
+				i += bits.TrailingZeros64(m) >> 3
+				goto quote
+			}
+			i += 8
+		}
+		if at := strings.IndexByte(s[i:], '"'); at >= 0 {
+			i += at
+		} else {
+			return len(s)
+		}
+	quote:
+		// The quote is escaped if an odd number of backslashes stands before it.
+		slashes := 0
+		for i-slashes > 0 && b[i-slashes-1] == '\\' {
+			slashes++
+		}
+		i++
+		if slashes&1 == 0 {
+			return i
+		}
+	}
+}
+
+// structural marks the bytes at which skipping a container must look.
+var structural = [256]bool{'"': true, '{': true, '}': true, '[': true, ']': true}
+
 // skipValue returns the offset behind the value that begins at s[i].
 func skipValue(s string, i int) int {
 	if i >= len(s) {
@@ -68,21 +105,27 @@ func skipValue(s string, i int) int {
 	}
 	switch s[i] {
 	case '"':
-		i, _ = skipString(s, i)
-		return i
+		return skipText(s, i)
 	case '{', '[':
-		for depth := 0; i < len(s); i++ {
-			switch s[i] {
+		depth := 1
+		for i++; i < len(s); {
+			c := s[i]
+			if !structural[c] {
+				i++
+				continue
+			}
+			switch c {
 			case '"':
-				i, _ = skipString(s, i)
-				i--
+				i = skipText(s, i)
+				continue
 			case '{', '[':
 				depth++
-			case '}', ']':
+			default:
 				depth--
-				if depth == 0 {
-					return i + 1
-				}
+			}
+			i++
+			if depth == 0 {
+				return i
 			}
 		}
 		return len(s)
