@@ -179,38 +179,3 @@ func (sc *scratch) byAutomaton(p *predicate) bool {
 	}
 	return yes
 }
-
-// lateGate excludes rules that need one of an automaton's patterns, when none of theirs occurred.
-type lateGate struct {
-	automaton int32
-	// free are the rules that it does not concern; rules lists, by pattern, those that it lets pass.
-	free  []uint64
-	rules map[int32][]int32
-}
-
-// lateGates runs after the walk, so that a thousand rules on substrings cost one pass and not a thousand questions.
-func (sc *scratch) lateGates() {
-	for i := range sc.set.late {
-		g := &sc.set.late[i]
-		var concerned uint64
-		for w, f := range g.free {
-			concerned |= sc.alive[w] &^ f
-		}
-		if concerned == 0 {
-			continue
-		}
-		sc.hitList = sc.hitList[:0]
-		if !sc.run(g.automaton) {
-			continue
-		}
-		copy(sc.alternat, g.free)
-		for _, id := range sc.hitList {
-			for _, r := range g.rules[id] {
-				sc.alternat[r/64] |= 1 << (r % 64)
-			}
-		}
-		for w := range sc.alive {
-			sc.alive[w] &= sc.alternat[w]
-		}
-	}
-}

@@ -69,6 +69,8 @@ type compiler struct {
 	// narrow are the filters that apply to a rule.
 	narrow map[*Rule][]*Filter
 	exprs  map[*Filter]*expr
+	// pinned tells, by rule, that a gate of its own (not a guard) can exclude it.
+	pinned []bool
 }
 
 func (c *compiler) fault(f *Fault) { c.faults = append(c.faults, f) }
@@ -218,6 +220,7 @@ func (c *compiler) rule(r *Rule) {
 		e = expr{op: exprAnd, kids: parts}
 	}
 	c.set.rules = append(c.set.rules, &compiledRule{rule: r, expr: e})
+	c.pinned = append(c.pinned, len(c.needs(&parts[0], false)) > 0)
 }
 
 func (c *compiler) guard(g Guard) expr {
@@ -417,12 +420,18 @@ func (c *compiler) finish() {
 	}
 	c.gates()
 	c.automata()
+	c.probes()
 	s.root, s.keys = c.trie.root, c.trie.ids
+	for slot := range s.slots {
+		if s.slots[slot].decides() {
+			s.gated = append(s.gated, int32(slot))
+		}
+	}
 	for _, bucket := range s.root.entries {
 		for i := range bucket {
 			if n := bucket[i].child; n != nil {
 				for _, b := range n.below {
-					if s.slots[b.slot].gate >= 0 {
+					if s.slots[b.slot].decides() {
 						n.gated = append(n.gated, b.slot)
 					}
 				}
@@ -469,6 +478,8 @@ func (c *compiler) gates() {
 		g.prepare()
 		s.slots[slot].gate = int32(len(s.gates))
 		s.gates = append(s.gates, g)
-		s.gated = append(s.gated, int32(slot))
 	}
 }
+
+// decides tells slots whose value, or absence, can exclude a rule.
+func (s *slotInfo) decides() bool { return s.gate >= 0 || len(s.probes) > 0 || len(s.searches) > 0 }

@@ -43,7 +43,7 @@ type Set struct {
 	computed   []computedGroup
 	automata   []automaton
 	patterns   int
-	late       []lateGate
+	trigger    trigger
 	pool       sync.Pool
 }
 
@@ -93,7 +93,7 @@ func (sc *scratch) match(event string, hits []Hit) ([]Hit, End, error) {
 	case sc.stopped:
 		return hits, Rejected, nil
 	}
-	sc.lateGates()
+	sc.triggered()
 	for w, word := range sc.alive {
 		for word != 0 {
 			i := w*64 + bits.TrailingZeros64(word)

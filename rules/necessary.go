@@ -180,3 +180,110 @@ func (n *need) key() string {
 	}
 	return b.String()
 }
+
+// probe is a predicate on one slot that must be want for the rules in mask. It is asked as soon as the slot is settled.
+type probe struct {
+	predicate int32
+	want      bool
+	mask      []uint64
+}
+
+// maxProbes is how many probes a slot may have: with more, asking all would cost more than it saves.
+const maxProbes = 16
+
+// probes gives slots the predicates, other than those that became gates, by which rules can be excluded while the
+// event is still being read. Rules that a gate pins contribute only what is cheap to ask.
+func (c *compiler) probes() {
+	s := c.set
+	type key struct {
+		predicate int32
+		want      bool
+	}
+	index := map[key][]uint64{}
+	var order []key
+	for i, r := range s.rules {
+		for _, l := range c.literals(&r.expr, false) {
+			p := &s.predicates[l.predicate]
+			if p.patterns != nil || c.pinned[i] && !cheap(p.item) {
+				continue
+			}
+			k := key{l.predicate, l.want}
+			if index[k] == nil {
+				index[k] = make([]uint64, s.words)
+				order = append(order, k)
+			}
+			index[k][i/64] |= 1 << (i % 64)
+		}
+	}
+	bySlot := map[int32][]probe{}
+	for _, k := range order {
+		slot := s.fields[s.predicates[k.predicate].field].single()
+		bySlot[slot] = append(bySlot[slot], probe{k.predicate, k.want, index[k]})
+	}
+	for slot, probes := range bySlot {
+		if len(probes) <= maxProbes {
+			s.slots[slot].probes = probes
+		}
+	}
+}
+
+// literals are predicates on single slots that e (or its negation) needs to be as they say.
+func (c *compiler) literals(e *expr, negated bool) []probe {
+	switch e.op {
+	case exprNot:
+		return c.literals(&e.kids[0], !negated)
+	case exprPredicate:
+		p := &c.set.predicates[e.predicate]
+		if p.field < 0 || c.set.fields[p.field].single() < 0 || !negated && gateable(p.item) {
+			return nil
+		}
+		for _, ref := range p.refs {
+			if ref >= 0 {
+				return nil
+			}
+		}
+		return []probe{{predicate: e.predicate, want: !negated}}
+	case exprAnd, exprOr:
+		if (e.op == exprAnd) != negated || len(e.kids) == 1 {
+			var all []probe
+			for i := range e.kids {
+				all = append(all, c.literals(&e.kids[i], negated)...)
+			}
+			return all
+		}
+	}
+	return nil
+}
+
+// gateable tells items that make a gate (see predicateNeeds).
+func gateable(it *item) bool {
+	if it.neq || it.all || len(it.groups) == 0 {
+		return false
+	}
+	for _, g := range it.groups {
+		for i := range g {
+			if t := &g[i]; t.op != opNull && t.op != opNumber && (t.op != opEqual || t.dash) && (t.op < opLess || t.op > opGreaterEqual) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// cheap tells items that cost no more than a few comparisons.
+func cheap(it *item) bool {
+	const most = 8
+	if len(it.groups) > most {
+		return false
+	}
+	for _, g := range it.groups {
+		for i := range g {
+			switch g[i].op {
+			case opEqual, opPrefix, opSuffix, opNumber, opNull, opPresent, opAbsent, opLess, opLessEqual, opGreater, opGreaterEqual:
+			default:
+				return false
+			}
+		}
+	}
+	return true
+}

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"math/bits"
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -30,8 +31,45 @@ func skipSpace(s string, i int) int {
 	return i
 }
 
-// skipString takes the index behind an opening quote and gives that behind the closing one.
+// skipString takes the index behind an opening quote and gives that behind the closing one. Most strings are short: the
+// first bytes are looked at eight at a time, the rest is left to IndexByte.
 func skipString(s string, i int) int {
+	const near = 4
+	for range near {
+		if i+8 > len(s) {
+			break
+		}
+		x := load8(s, i)
+		if quotes := zeroBytes(x ^ ones*'"'); quotes != 0 {
+			at := bits.TrailingZeros64(quotes) / 8
+			// Without a backslash before it the quote is the end.
+			if zeroBytes(x^ones*'\\')&(quotes&-quotes-1) == 0 {
+				return i + at + 1
+			}
+			return skipEscaped(s, i)
+		}
+		if zeroBytes(x^ones*'\\') != 0 {
+			return skipEscaped(s, i)
+		}
+		i += 8
+	}
+	return skipEscaped(s, i)
+}
+
+const ones = 0x0101010101010101
+
+// zeroBytes sets the top bit of the lowest byte of x that is 0; above that one its bits may be wrong.
+func zeroBytes(x uint64) uint64 { return (x - ones) & ^x & (ones << 7) }
+
+// load8 reads eight bytes, the first of them lowest. The compiler makes one load of it.
+func load8(s string, i int) uint64 {
+	t := s[i : i+8]
+	return uint64(t[0]) | uint64(t[1])<<8 | uint64(t[2])<<16 | uint64(t[3])<<24 |
+		uint64(t[4])<<32 | uint64(t[5])<<40 | uint64(t[6])<<48 | uint64(t[7])<<56
+}
+
+// skipEscaped is skipString from a place where no backslash stands before i that would belong to it.
+func skipEscaped(s string, i int) int {
 	for {
 		at := strings.IndexByte(s[i:], '"')
 		if at < 0 {

@@ -85,6 +85,7 @@ func (sc *scratch) begin(event string) {
 		sc.stamp = 1
 	}
 	copy(sc.alive, sc.set.all)
+	sc.hitList = sc.hitList[:0]
 }
 
 // release forgets the event.

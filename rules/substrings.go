@@ -5,8 +5,7 @@ import (
 	"sort"
 )
 
-// automata gives each field that is searched for many substrings an automaton, and the rules that need one of them a
-// late gate.
+// automata gives each field that is searched for many substrings an automaton.
 func (c *compiler) automata() {
 	s := c.set
 	type target struct {
@@ -60,7 +59,7 @@ func (c *compiler) automata() {
 		}
 		s.automata = append(s.automata, a)
 	}
-	c.lateGates()
+	c.triggers()
 }
 
 // searchable tells whether all tests of a predicate seek plain substrings, and whether with case.
@@ -80,30 +79,71 @@ func searchable(p *predicate) (cased, ok bool) {
 	return cased, true
 }
 
-func (c *compiler) lateGates() {
+// trigger excludes rules that need one of some patterns when none of theirs occurred, so that a thousand rules on
+// substrings cost one pass over each text and not a thousand questions.
+type trigger struct {
+	// free are the rules that need no pattern; rules lists, by pattern, those that it lets pass.
+	free  []uint64
+	rules [][]int32
+	// concerned are, by automaton, the rules that one of its patterns may let pass.
+	concerned [][]uint64
+}
+
+// search is an automaton to run as soon as its slot is filled, for the rules in mask: nothing else can exclude them.
+type search struct {
+	automaton int32
+	mask      []uint64
+}
+
+func (c *compiler) triggers() {
 	s := c.set
-	gates := make([]lateGate, len(s.automata))
-	for i := range gates {
-		gates[i] = lateGate{automaton: int32(i), free: append([]uint64(nil), s.all...), rules: map[int32][]int32{}}
+	t := &s.trigger
+	t.free = append([]uint64(nil), s.all...)
+	t.rules = make([][]int32, s.patterns)
+	t.concerned = make([][]uint64, len(s.automata))
+	for i := range t.concerned {
+		t.concerned[i] = make([]uint64, s.words)
 	}
-	for i, r := range s.rules {
-		for id, patterns := range c.wants(&r.expr, false) {
-			g := &gates[id]
-			g.free[i/64] &^= 1 << (i % 64)
-			for _, p := range patterns {
-				g.rules[p] = append(g.rules[p], int32(i))
-			}
+	owner := make([]int32, s.patterns)
+	for id := range s.automata {
+		a := &s.automata[id]
+		for p := range a.patterns {
+			owner[a.first+int32(p)] = int32(id)
 		}
 	}
-	for _, g := range gates {
-		if len(g.rules) > 0 {
-			s.late = append(s.late, g)
+	early := map[int32][]uint64{} // by automaton
+	for i, r := range s.rules {
+		wanted := c.wants(&r.expr, false)
+		if len(wanted) == 0 {
+			continue
+		}
+		t.free[i/64] &^= 1 << (i % 64)
+		one := owner[wanted[0]]
+		for _, p := range wanted {
+			t.rules[p] = append(t.rules[p], int32(i))
+			t.concerned[owner[p]][i/64] |= 1 << (i % 64)
+			if owner[p] != one {
+				one = -1
+			}
+		}
+		if one >= 0 && !c.pinned[i] && s.fields[s.automata[one].field].single() >= 0 {
+			if early[one] == nil {
+				early[one] = make([]uint64, s.words)
+			}
+			early[one][i/64] |= 1 << (i % 64)
+		}
+	}
+	for id := range s.automata {
+		if mask := early[int32(id)]; mask != nil {
+			slot := s.fields[s.automata[id].field].single()
+			s.slots[slot].searches = append(s.slots[slot].searches, search{int32(id), mask})
 		}
 	}
 }
 
-// wants are the patterns, by automaton, of which e (or its negation) needs at least one.
-func (c *compiler) wants(e *expr, negated bool) map[int32][]int32 {
+// wants are patterns of which e (or its negation) needs at least one; none means that it can do without. A conjunction
+// takes the shortest list of its parts.
+func (c *compiler) wants(e *expr, negated bool) []int32 {
 	switch e.op {
 	case exprNot:
 		return c.wants(&e.kids[0], !negated)
@@ -119,33 +159,72 @@ func (c *compiler) wants(e *expr, negated bool) map[int32][]int32 {
 				break
 			}
 		}
-		return map[int32][]int32{p.automaton: ids}
+		return ids
 	case exprAnd, exprOr:
-		out := map[int32][]int32{}
+		var out []int32
 		all := (e.op == exprAnd) != negated
 		for i := range e.kids {
 			k := c.wants(&e.kids[i], negated)
-			if all {
-				for a, ids := range k {
-					if have, ok := out[a]; !ok || len(ids) < len(have) {
-						out[a] = ids
-					}
-				}
-				continue
-			}
-			if i == 0 {
+			switch {
+			case !all && len(k) == 0:
+				return nil
+			case !all:
+				out = append(out, k...)
+			case len(k) > 0 && (len(out) == 0 || len(k) < len(out)):
 				out = k
-				continue
 			}
-			both := map[int32][]int32{}
-			for a, ids := range out {
-				if more, ok := k[a]; ok {
-					both[a] = append(append([]int32(nil), ids...), more...)
-				}
-			}
-			out = both
 		}
 		return out
 	}
 	return nil
+}
+
+// triggered runs the automata that rules still wait for, and excludes those whose patterns did not occur.
+func (sc *scratch) triggered() {
+	t := &sc.set.trigger
+	for id, mask := range t.concerned {
+		if overlap(sc.alive, mask) && !sc.run(int32(id)) {
+			return // too many values to remember: the predicates see to it
+		}
+	}
+	sc.admitted(t.free)
+	for w := range sc.alive {
+		sc.alive[w] &= sc.alternat[w]
+	}
+}
+
+// admitted sets sc.alternat to the rules in free and those that a pattern found so far lets pass.
+func (sc *scratch) admitted(free []uint64) {
+	copy(sc.alternat, free)
+	for _, id := range sc.hitList {
+		for _, r := range sc.set.trigger.rules[id] {
+			sc.alternat[r/64] |= 1 << (r % 64)
+		}
+	}
+}
+
+// searched runs the automata of a slot that was just settled. -1 means that no rule is possible any more.
+func (sc *scratch) searched(list []search) int {
+	for _, s := range list {
+		if !overlap(sc.alive, s.mask) || !sc.run(s.automaton) {
+			continue
+		}
+		for w, m := range s.mask {
+			sc.alternat[w] = ^m
+		}
+		sc.admitted(sc.alternat)
+		if sc.apply(sc.alternat) < 0 {
+			return -1
+		}
+	}
+	return 0
+}
+
+func overlap(a, b []uint64) bool {
+	for i, x := range a {
+		if x&b[i] != 0 {
+			return true
+		}
+	}
+	return false
 }

@@ -10,6 +10,9 @@ type slotInfo struct {
 	path string
 	// gate is the index of the slot's gate, or -1.
 	gate int32
+	// probes and searches exclude rules by more than equality, as soon as the slot is settled.
+	probes   []probe
+	searches []search
 }
 
 // node is a key on the way to slots. The path of a node is made of whole keys; keys that hold dots themselves, and so

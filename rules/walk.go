@@ -250,17 +250,49 @@ func (sc *scratch) fill(slot int32, start, end, rest int) int {
 		return 0
 	}
 	*st = slotState{stamp: sc.stamp, start: uint32(start), end: uint32(end), rest: uint32(rest)}
-	if g := sc.set.slots[slot].gate; g >= 0 && rest == 0 {
-		return sc.apply(sc.set.gates[g].mask(sc.event[start:end], sc))
+	info := &sc.set.slots[slot]
+	if info.gate >= 0 && rest == 0 && sc.apply(sc.set.gates[info.gate].mask(sc.event[start:end], sc)) < 0 {
+		return -1
 	}
-	return 0
+	return sc.settled(info)
 }
 
 // absent settles a slot without a value.
 func (sc *scratch) absent(slot int32) int {
 	sc.slots[slot] = slotState{stamp: sc.stamp, absent: true}
-	if g := sc.set.slots[slot].gate; g >= 0 {
-		return sc.apply(sc.set.gates[g].absent)
+	info := &sc.set.slots[slot]
+	if info.gate >= 0 && sc.apply(sc.set.gates[info.gate].absent) < 0 {
+		return -1
+	}
+	return sc.settled(info)
+}
+
+// settled asks the probes and searches of a slot whose value is known.
+func (sc *scratch) settled(info *slotInfo) int {
+	for i := range info.probes {
+		p := &info.probes[i]
+		if !overlap(sc.alive, p.mask) || sc.answer(p.predicate) == p.want {
+			continue
+		}
+		if sc.exclude(p.mask) < 0 {
+			return -1
+		}
+	}
+	if info.searches != nil {
+		return sc.searched(info.searches)
+	}
+	return 0
+}
+
+func (sc *scratch) exclude(mask []uint64) int {
+	var left uint64
+	for i, m := range mask {
+		sc.alive[i] &^= m
+		left |= sc.alive[i]
+	}
+	if left == 0 {
+		sc.stopped = true
+		return -1
 	}
 	return 0
 }
