@@ -68,6 +68,8 @@ type Conn struct {
 	at     time.Time
 	logged map[string]time.Time
 	dialed error // why the last dial failed
+	// asking are the questions that wait for an answer.
+	asking map[*context.CancelCauseFunc]struct{}
 }
 
 // Connect reaches one of the servers; it fails if none is there, and says why. Later, a lost connection is made again
@@ -93,6 +95,7 @@ func Connect(ctx context.Context, a *Access, s Settings) (*Conn, error) {
 		reconnected: make(chan struct{}, 1),
 		slow:        make(chan struct{}, 1),
 		logged:      map[string]time.Time{},
+		asking:      map[*context.CancelCauseFunc]struct{}{},
 	}
 	if s.Answer <= 0 {
 		s.Answer = defaultAnswer
@@ -213,6 +216,11 @@ func (c *Conn) hear(err error) {
 	now := time.Now()
 	c.mu.Lock()
 	c.heard, c.at = err, now
+	if isDenied(err) {
+		for end := range c.asking {
+			(*end)(err)
+		}
+	}
 	tell := now.Sub(c.logged[err.Error()]) >= repeatLog
 	if tell {
 		if len(c.logged) >= 64 { // texts may name subjects without end
@@ -224,6 +232,28 @@ func (c *Conn) hear(err error) {
 	if tell {
 		c.logger.Warn("NATS reports an error", "error", c.Explain(err))
 	}
+}
+
+// Ask runs a question to JetStream, bounded by [RequestTimeout]. A server that does not allow the question leaves it
+// unanswered and says so on the side; the question then ends at once, with that for its error.
+func (c *Conn) Ask(ctx context.Context, question func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, RequestTimeout)
+	defer cancel()
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	c.mu.Lock()
+	c.asking[&end] = struct{}{}
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.asking, &end)
+	}()
+	err := question(ctx)
+	if cause := context.Cause(ctx); err != nil && isDenied(cause) {
+		return cause
+	}
+	return err
 }
 
 // lastHeard is what the server said of late.

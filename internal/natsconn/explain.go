@@ -82,7 +82,7 @@ func (c *Conn) advice(err error) string {
 		return "the credentials no longer count: renew those of " + c.access.who()
 	case errors.Is(err, nats.ErrAuthorization), strings.Contains(strings.ToLower(err.Error()), "authorization violation"):
 		return "the server refused " + c.access.who()
-	case errors.Is(err, nats.ErrPermissionViolation), strings.Contains(strings.ToLower(err.Error()), "permissions violation"):
+	case isDenied(err):
 		return "the server does not allow this to " + c.access.who() + ": allow it there (docs/config.md lists what is needed)"
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
 		return "the account of " + c.access.who() + " may not use JetStream: enable it for the account, or set mode: core"
@@ -96,6 +96,11 @@ func (c *Conn) advice(err error) string {
 		return "nobody answers for JetStream: is it enabled on the server and for this account?"
 	}
 	return c.adviceOnSilence(err)
+}
+
+// isDenied tells the error of a server that does not allow what was asked.
+func isDenied(err error) bool {
+	return err != nil && (errors.Is(err, nats.ErrPermissionViolation) || strings.Contains(strings.ToLower(err.Error()), "permissions violation"))
 }
 
 // adviceOnSilence explains what was not answered.

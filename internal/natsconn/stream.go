@@ -34,8 +34,6 @@ type StreamWanted struct {
 
 // Stream finds the stream. The error names the key to look at.
 func (c *Conn) Stream(ctx context.Context, want StreamWanted) (*jetstream.StreamInfo, error) {
-	ctx, cancel := context.WithTimeout(ctx, RequestTimeout)
-	defer cancel()
 	name := want.Name
 	if name == "" {
 		var err error
@@ -43,7 +41,11 @@ func (c *Conn) Stream(ctx context.Context, want StreamWanted) (*jetstream.Stream
 			return nil, err
 		}
 	}
-	stream, err := c.JetStream.Stream(ctx, name)
+	var stream jetstream.Stream
+	err := c.Ask(ctx, func(ctx context.Context) (err error) {
+		stream, err = c.JetStream.Stream(ctx, name)
+		return err
+	})
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil, &Advised{
 			NewFault("stream", "the server has no stream %q: %w", name, err),
@@ -77,7 +79,11 @@ func subjectsOf(info *jetstream.StreamInfo) []string {
 func (c *Conn) streamOf(ctx context.Context, want StreamWanted) (string, error) {
 	found := ""
 	for _, s := range want.Subjects {
-		name, err := c.JetStream.StreamNameBySubject(ctx, s)
+		var name string
+		err := c.Ask(ctx, func(ctx context.Context) (err error) {
+			name, err = c.JetStream.StreamNameBySubject(ctx, s)
+			return err
+		})
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			return "", &Advised{
 				NewFault(want.SubjectsKey, "no stream takes %q: %w", s, err),
@@ -102,17 +108,19 @@ func (c *Conn) MakeStream(ctx context.Context, want StreamWanted) (*jetstream.St
 	if !errors.Is(err, jetstream.ErrStreamNotFound) || want.Name == "" {
 		return info, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, RequestTimeout)
-	defer cancel()
-	stream, err := c.JetStream.CreateStream(ctx, jetstream.StreamConfig{
-		Name:        want.Name,
-		Description: "made by spawnwatch",
-		Subjects:    want.Subjects,
-		Storage:     jetstream.FileStorage,
-		Retention:   jetstream.LimitsPolicy,
-		Discard:     jetstream.DiscardOld,
-		MaxAge:      streamAge,
-		Duplicates:  streamDuplicates,
+	var stream jetstream.Stream
+	err = c.Ask(ctx, func(ctx context.Context) (err error) {
+		stream, err = c.JetStream.CreateStream(ctx, jetstream.StreamConfig{
+			Name:        want.Name,
+			Description: "made by spawnwatch",
+			Subjects:    want.Subjects,
+			Storage:     jetstream.FileStorage,
+			Retention:   jetstream.LimitsPolicy,
+			Discard:     jetstream.DiscardOld,
+			MaxAge:      streamAge,
+			Duplicates:  streamDuplicates,
+		})
+		return err
 	})
 	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another instance was quicker
 		return c.Stream(ctx, want)
@@ -125,9 +133,11 @@ func (c *Conn) MakeStream(ctx context.Context, want StreamWanted) (*jetstream.St
 
 // CheckJetStream asks whether the account may use JetStream at all.
 func (c *Conn) CheckJetStream(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, RequestTimeout)
-	defer cancel()
-	if _, err := c.JetStream.AccountInfo(ctx); err != nil {
+	err := c.Ask(ctx, func(ctx context.Context) error {
+		_, err := c.JetStream.AccountInfo(ctx)
+		return err
+	})
+	if err != nil {
 		return c.Explain(fmt.Errorf("cannot use JetStream at %s: %w", c.access.hosts(), err))
 	}
 	return nil

@@ -121,9 +121,11 @@ func (s *Source) openConsumer(ctx context.Context, conn *natsconn.Conn) (*consum
 }
 
 func (s *Source) findConsumer(ctx context.Context, conn *natsconn.Conn, stream string) (*jetstream.ConsumerInfo, error) {
-	ctx, cancel := context.WithTimeout(ctx, natsconn.RequestTimeout)
-	defer cancel()
-	c, err := conn.JetStream.Consumer(ctx, stream, s.config.Durable)
+	var c jetstream.Consumer
+	err := conn.Ask(ctx, func(ctx context.Context) (err error) {
+		c, err = conn.JetStream.Consumer(ctx, stream, s.config.Durable)
+		return err
+	})
 	switch {
 	case errors.Is(err, jetstream.ErrConsumerNotFound):
 		return nil, &natsconn.Advised{
@@ -139,9 +141,11 @@ func (s *Source) findConsumer(ctx context.Context, conn *natsconn.Conn, stream s
 }
 
 func (s *Source) putConsumer(ctx context.Context, conn *natsconn.Conn, stream string, cfg jetstream.ConsumerConfig) (*jetstream.ConsumerInfo, error) {
-	ctx, cancel := context.WithTimeout(ctx, natsconn.RequestTimeout)
-	defer cancel()
-	c, err := conn.JetStream.CreateOrUpdateConsumer(ctx, stream, cfg)
+	var c jetstream.Consumer
+	err := conn.Ask(ctx, func(ctx context.Context) (err error) {
+		c, err = conn.JetStream.CreateOrUpdateConsumer(ctx, stream, cfg)
+		return err
+	})
 	if err != nil {
 		return nil, conn.Explain(natsconn.NewFault("durable", "cannot create or change consumer %q of stream %q: %w", s.config.Durable, stream, err))
 	}

@@ -232,10 +232,10 @@ func (r *reader) lookUp(ctx context.Context) {
 	}
 	r.looking = true
 	go func() {
-		ctx, cancel := context.WithTimeout(ctx, natsconn.RequestTimeout)
-		defer cancel()
-		_, err := r.conn.JetStream.Consumer(ctx, r.consumer.stream, r.consumer.name)
-		r.looked <- err
+		r.looked <- r.conn.Ask(ctx, func(ctx context.Context) error {
+			_, err := r.conn.JetStream.Consumer(ctx, r.consumer.stream, r.consumer.name)
+			return err
+		})
 	}()
 }
 

@@ -19,6 +19,7 @@ func nobody(context.Context, *sources.Batch) error { return nil }
 
 // TestSetUpFaults: what cannot work fails at the start, in Check as in Run, with what was expected and what to do.
 func TestSetUpFaults(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, natsdemo.Settings{Adjust: func(o *server.Options) {
 		o.Users = []*server.User{
 			{Username: "root", Password: "r"},
