@@ -8,6 +8,7 @@
 package file
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -220,10 +221,13 @@ func (l *lines) reset(torn bool) {
 func (l *lines) add(index int, value []byte) {
 	from := len(l.buf)
 	l.buf = append(l.buf, value...)
-	for i, c := range l.buf[from:] {
-		if c == '\n' {
-			l.buf[from+i] = ' '
+	for rest := l.buf[from:]; ; {
+		at := bytes.IndexByte(rest, '\n')
+		if at < 0 {
+			break
 		}
+		rest[at] = ' '
+		rest = rest[at+1:]
 	}
 	l.buf = append(l.buf, '\n')
 	l.index = append(l.index, index)
