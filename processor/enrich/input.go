@@ -25,6 +25,12 @@ func inputOf(v *audit.View) *Input {
 	return in
 }
 
+// complete tells whether all that the workload runs is in sight: a patch names only what it changes, and a custom
+// resource may keep its containers where nobody looks.
+func (in *Input) complete() bool {
+	return in.Template != nil && in.Template.From != audit.FromPatch && len(in.Template.Containers) > 0
+}
+
 // label is a label of the workload, else of its pod template.
 func (in *Input) label(key string) string {
 	if value := find(in.View.Workload.Labels, key); value != "" {
@@ -63,7 +69,7 @@ func (e *Enricher) describe(in *Input, a *alert.Alert) error {
 		return nil
 	}
 	w.ServiceAccount, w.NodeName = t.ServiceAccount, t.NodeName
-	if w.ServiceAccount == "" && w.Detail == alert.DetailFull {
+	if w.ServiceAccount == "" && in.complete() {
 		// What a Pod without a service account runs as (admission plugin ServiceAccount).
 		w.ServiceAccount = "default"
 	}

@@ -11,10 +11,12 @@ import (
 
 // Event appends event, valid JSON, to dst with everything replaced that may be secret:
 //
-//   - values of environment variables (env[].value), in objects and in patches of any kind
+//   - values of environment variables (env[].value), of HTTP headers and of parameters, in objects and in patches of any kind
 //   - data, stringData and binaryData of the objects in the event (Secret, ConfigMap)
-//   - annotations that hold whole objects, such as kubectl's last-applied-configuration
+//   - annotations that hold whole objects, such as kubectl's last-applied-configuration, and the patches of webhooks
 //   - members named password, token and the like
+//   - the query of the request (see [URI]), what follows a flag such as --password in a list, and values that the API
+//     server repeats in its answer (see [Message])
 //   - text that looks like a credential, wherever it stands (see [Text])
 //
 // Names stay, so a reader sees that there is a variable DB_PASSWORD, not what it is. White space outside of strings is
@@ -45,14 +47,14 @@ type container struct {
 	named  bool
 	// hide: every text and number inside is secret.
 	hide bool
-	// inEnv: somewhere inside a list called env.
-	inEnv bool
+	// values: members called "value" are secret, as inside of a list called env.
+	values bool
 	// object: requestObject or responseObject itself, or an item of a list in it.
 	object bool
 	// annotations: metadata.annotations of some object.
 	annotations bool
-	// patch: an operation of a JSON patch (RFC 6902) whose value is secret.
-	patch bool
+	// operation: one of a JSON patch (RFC 6902); its value is a part of an object.
+	operation bool
 	// next: the element of a command line that follows is the secret of a flag.
 	next bool
 }
@@ -101,34 +103,40 @@ func (r *redactor) top() *container {
 func (r *redactor) open(list bool) {
 	in := container{list: list}
 	if top := r.top(); top != nil {
-		in.inEnv, in.object = top.inEnv, false
+		in.values = top.values
 		in.key = top.key
 		if !top.list {
 			in.key = top.member
 		}
-		in.hide = top.hide || r.hidden(top)
+		in.hide = top.hide || r.hidesAll(top, list)
 		switch {
 		case top.list:
 			// An item of requestObject[] is an operation of a patch, one of requestObject.items[] an object.
 			in.object = top.object
 			in.annotations = top.annotations
 			if !list && top.object && r.depth() == 2 {
-				in.patch = secretPatch(r.src[r.at:])
+				in.operation = true
+				in.values = secretPatch(r.src[r.at:])
 			}
 		case r.depth() == 1 && (in.key == "requestObject" || in.key == "responseObject"):
 			in.object = true
+		case top.operation:
+			in.object = in.key == "value"
 		case in.key == "items":
 			in.object = top.object
 		case in.key == "annotations":
-			in.annotations = r.depth() > 1
+			in.annotations = true
 		case top.annotations:
 			in.annotations = true
 		}
 		switch in.key {
-		case "env":
-			in.inEnv = true
+		case "env", "httpHeaders", "headers", "parameters":
+			in.values = true
 		case "valueFrom":
-			in.inEnv = false
+			in.values = false
+		default:
+			// An object below such a name may hold the text one level deeper.
+			in.values = in.values || !top.list && !list && isSecretKey(in.key)
 		}
 	}
 	r.stack = append(r.stack, in)
@@ -137,8 +145,8 @@ func (r *redactor) open(list bool) {
 
 func (r *redactor) depth() int { return len(r.stack) }
 
-// hidden tells whether the value of the current member is secret by its name and place.
-func (r *redactor) hidden(top *container) bool {
+// hidesAll tells whether all texts inside of the list or object that the current member holds are secret.
+func (r *redactor) hidesAll(top *container, list bool) bool {
 	if top.list {
 		return false
 	}
@@ -146,21 +154,43 @@ func (r *redactor) hidden(top *container) bool {
 	case "data", "stringData", "binaryData":
 		return top.object
 	case "value":
-		return top.inEnv || top.patch
+		return top.values
+	}
+	// "secret" may be an object that only names one: a volume.
+	return list && isSecretKey(top.member)
+}
+
+// hides tells whether the text of the current member is secret by its name and place.
+func (r *redactor) hides(top *container) bool {
+	if top.list {
+		return false
+	}
+	switch top.member {
+	case "data", "stringData", "binaryData":
+		return top.object
+	case "value":
+		return top.values
 	}
 	return isSecretKey(top.member)
 }
 
 // secretPatch reports whether the operation that begins here writes a variable's value, data of a Secret or annotations.
-func secretPatch(object []byte) bool {
-	path := gjson.Get(unsafe.String(unsafe.SliceData(object), len(object)), "path").String()
-	for part := range strings.SplitSeq(path, "/") {
-		switch part {
-		case "env", "data", "stringData", "binaryData", "annotations":
-			return true
+// A client may repeat the path: each counts.
+func secretPatch(object []byte) (secret bool) {
+	gjson.Parse(unsafe.String(unsafe.SliceData(object), len(object))).ForEach(func(key, value gjson.Result) bool {
+		if key.String() == "path" {
+			path := value.String()
+			for part := range strings.SplitSeq(path, "/") {
+				switch part {
+				case "env", "data", "stringData", "binaryData", "annotations", "httpHeaders", "parameters":
+					secret = true
+				}
+			}
+			secret = secret || isSecretKey(path[strings.LastIndexByte(path, '/')+1:])
 		}
-	}
-	return isSecretKey(path[strings.LastIndexByte(path, '/')+1:])
+		return !secret
+	})
+	return secret
 }
 
 // text copies a string: the name of a member, or a value.
@@ -184,38 +214,54 @@ func (r *redactor) value(raw []byte, top *container) []byte {
 		return append(r.dst, raw...)
 	}
 	if top == nil {
-		return appendClean(r.dst, raw)
+		s := decode(raw)
+		if c := Text(s); c != s {
+			return appendQuoted(r.dst, c)
+		}
+		return append(r.dst, raw...)
 	}
-	if top.hide || r.hidden(top) {
+	if top.hide || r.hides(top) {
+		if w := inner(raw); w == "true" || w == "false" {
+			return append(r.dst, raw...)
+		}
 		return appendQuoted(r.dst, Redacted)
 	}
-	if top.list && (top.key == "command" || top.key == "args") {
+	if top.list {
 		word := decode(raw)
 		secret := top.next && !strings.HasPrefix(word, "-")
-		top.next = secretFlag.MatchString(word)
+		top.next = isSecretFlag(word)
 		if secret {
 			return appendQuoted(r.dst, Redacted)
 		}
 	}
-	if top.annotations && holdsObject(decode(raw)) {
-		return appendQuoted(r.dst, Redacted)
+	if top.annotations {
+		// The event's own are read by people; those of objects often hold the object again.
+		if own := r.depth() == 2; own && strings.HasPrefix(top.member, "patch.webhook.") || !own && holdsObject(decode(raw)) {
+			return appendQuoted(r.dst, Redacted)
+		}
 	}
-	return appendClean(r.dst, raw)
-}
-
-// appendClean appends a string, without what looks like a credential.
-func appendClean(dst, raw []byte) []byte {
+	clean := Text
+	if !top.list {
+		switch top.member {
+		case "message":
+			clean = Message
+		case "requestURI":
+			clean = URI
+		case "image", "imageID":
+			clean = imageText
+		}
+	}
 	s := decode(raw)
-	if clean := Text(s); clean != s {
-		return appendQuoted(dst, clean)
+	if c := clean(s); c != s {
+		return appendQuoted(r.dst, c)
 	}
-	return append(dst, raw...)
+	return append(r.dst, raw...)
 }
 
 // scalar copies a number, true, false or null; where text would be secret, numbers are too.
 func (r *redactor) scalar() {
 	start := r.at
-	for r.at < len(r.src) && !bytes.ContainsRune([]byte(",]} \t\r\n"), rune(r.src[r.at])) {
+	for r.at < len(r.src) && !endsScalar(r.src[r.at]) {
 		r.at++
 	}
 	if r.at == start {
@@ -223,12 +269,20 @@ func (r *redactor) scalar() {
 	}
 	raw := r.src[start:r.at]
 	top := r.top()
-	if top != nil && (top.hide || r.hidden(top)) && raw[0] != 'n' {
+	if top != nil && (top.hide || r.hides(top)) && (raw[0] == '-' || raw[0] >= '0' && raw[0] <= '9') {
 		r.dst = appendQuoted(r.dst, Redacted)
 	} else {
 		r.dst = append(r.dst, raw...)
 	}
 	r.ended()
+}
+
+func endsScalar(c byte) bool {
+	switch c {
+	case ',', ']', '}', ' ', '\t', '\r', '\n':
+		return true
+	}
+	return false
 }
 
 // holdsObject tells annotations that carry JSON or a YAML document with the values of the object they stand on.
@@ -250,13 +304,18 @@ func stringEnd(src []byte, start int) int {
 	return len(src)
 }
 
-// decode is the text of a JSON string; without an escape it is a view of raw, valid as long as that is.
-func decode(raw []byte) string {
+// inner is what stands between the quotes.
+func inner(raw []byte) string {
 	if len(raw) < 2 {
 		return ""
 	}
+	return unsafe.String(unsafe.SliceData(raw[1:]), len(raw)-2)
+}
+
+// decode is the text of a JSON string; without an escape it is a view of raw, valid as long as that is.
+func decode(raw []byte) string {
 	if bytes.IndexByte(raw, '\\') < 0 {
-		return unsafe.String(unsafe.SliceData(raw[1:]), len(raw)-2)
+		return inner(raw)
 	}
 	return gjson.ParseBytes(raw).String()
 }

@@ -32,6 +32,22 @@ func TestEventHidesSecrets(t *testing.T) {
 		"url":              `{"requestObject":{"spec":{"containers":[{"args":["postgres://user:` + planted + `@db/x"]}]}}}`,
 		"token member":     `{"responseObject":{"status":{"token":"` + planted + `"}}}`,
 		"uri":              `{"requestURI":"/api?token=` + planted + `"}`,
+		"json patch root":  `{"requestObject":[{"op":"replace","path":"","value":{"data":{"k":"` + planted + `"}}}]}`,
+		"json patch twice": `{"requestObject":[{"op":"add","path":"/x","path":"/data/k","value":"` + planted + `"}]}`,
+		"json patch args":  `{"requestObject":[{"op":"add","path":"/spec/containers/0/args","value":["--password","` + planted + `"]}]}`,
+		"webhook's patch":  `{"annotations":{"patch.webhook.admission.k8s.io/round_0_index_0":"{\"patch\":[{\"op\":\"add\",\"path\":\"/spec/containers/0/env\",\"value\":[{\"value\":\"` + planted + `\"}]}]}"}}`,
+		"header member":    `{"requestObject":{"spec":{"containers":[{"livenessProbe":{"httpGet":{"httpHeaders":[{"name":"X-Key","value":"` + planted + `"}]}}}]}}}`,
+		"parameter":        `{"requestObject":{"spec":{"arguments":{"parameters":[{"name":"p","value":"` + planted + `"}]}}}}`,
+		"below a password": `{"requestObject":{"spec":{"dbPassword":{"value":"` + planted + `"}}}}`,
+		"list of tokens":   `{"requestObject":{"spec":{"api_token":["` + planted + `"]}}}`,
+		"exec":             `{"requestURI":"/api/v1/namespaces/a/pods/b/exec?command=mysql&command=--password&command=` + planted + `"}`,
+		"exec, encoded":    `{"requestURI":"/api/v1/namespaces/a/pods/b/exec?command=sh\u0026command=-c\u0026command=export+DB_PASSWORD%3D` + planted + `"}`,
+		"dump":             `{"responseStatus":{"message":"Pod \"a\" is invalid: spec: Forbidden: pod updates may not change fields\n core.EnvVar{Value: \"` + planted + `\"}"}}`,
+		"refused value":    `{"responseStatus":{"message":"Pod \"a\" is invalid: spec.containers[0].env[0].value: Invalid value: \"` + planted + ` x\": no"}}`,
+		"refused struct":   `{"responseStatus":{"message":"Pod \"a\" is invalid: spec.x: Invalid value: core.EnvVar{Name:\"A\", Value:\"` + planted + `\"}: no"}}`,
+		"cause":            `{"responseObject":{"kind":"Status","details":{"causes":[{"field":"spec.containers[0].env[0].value","message":"Invalid value: \"` + planted + `\": no"}]}}}`,
+		"words":            `{"requestObject":{"spec":{"containers":[{"args":["-c","PASSWORD=\"two ` + planted + ` words\" run"]}]}}}`,
+		"flag in a shell":  `{"requestObject":{"spec":{"containers":[{"args":["-c","mysql --password ` + planted + ` -h db"]}]}}}`,
 		"number":           `{"requestObject":{"data":{"pin":4711}}}`,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -54,6 +70,12 @@ func TestEventKeepsTheRest(t *testing.T) {
 		`{"requestObject":[{"op":"replace","path":"/spec/replicas","value":3}]}`,
 		`{"user":{"username":"system:serviceaccount:kube-system:token-cleaner"},"data":{"outside":"kept"}}`,
 		`{"objectRef":{"resource":"serviceaccounts","subresource":"token"}}`,
+		`{"user":{"username":"system:serviceaccount:external-secrets:external-secrets","groups":["system:serviceaccounts:external-secrets"]}}`,
+		`{"requestObject":{"spec":{"automountServiceAccountToken":false,"containers":[{"image":"quay.io/bitnami/sealed-secrets:v0.27"}]}}}`,
+		`{"requestObject":{"spec":{"volumes":[{"name":"a","secret":{"secretName":"db","items":[{"key":"k","path":"p"}]}},{"projected":{"sources":[{"serviceAccountToken":{"expirationSeconds":3607,"path":"token"}}]}}]}}}`,
+		`{"responseStatus":{"message":"pods \"a\" is invalid: metadata.name: Invalid value: \"A_B\": a lowercase RFC 1123 subdomain"}}`,
+		`{"annotations":{"authorization.k8s.io/reason":"RBAC: allowed by RoleBinding \"a/tokens\" of Role \"secrets\" to User \"u\""}}`,
+		`{"requestURI":"/api/v1/namespaces/a/pods?fieldManager=kubectl-run\u0026limit=500"}`,
 	} {
 		if got := string(Event(nil, event)); got != event {
 			t.Errorf("got  %s\nwant %s", got, event)
@@ -106,4 +128,29 @@ func FuzzEvent(f *testing.F) {
 			t.Fatalf("leaked:\n%s\n%s", event, got)
 		}
 	})
+}
+
+func TestText(t *testing.T) {
+	for in, want := range map[string]string{
+		"": "", "plain": "plain", "author: Jane": "author: Jane", "--token-ttl 5m": "--token-ttl 5m", `token: ""`: `token: ""`,
+		"quay.io/acme/sealed-secrets:v1":                "quay.io/acme/sealed-secrets:v1",
+		"system:serviceaccount:external-secrets:reader": "system:serviceaccount:external-secrets:reader",
+		"PGPASSWORD='two words' psql":                   "PGPASSWORD='[redacted]' psql",
+		`PASSWORD="a"b"c d" run`:                        `PASSWORD="[redacted] run`,
+		`{"password":"a b","user":"x"}`:                 `{"password":"[redacted]","user":"x"}`,
+		`{\"password\":\"a b\",\"user\":\"x\"}`:         `{\"password\":\"[redacted]\",\"user\":\"x\"}`,
+		"curl -H 'X-Auth-Token:abc' x":                  "curl -H 'X-Auth-Token:[redacted]' x",
+		"AccountName=x;AccountKey=abc==;End=1":          "AccountName=x;AccountKey=[redacted]",
+		"?token=abc&x=y":                                "?token=[redacted]&x=y",
+		"https://u:p@host/x":                            "https://u:[redacted]@host/x",
+		"eyJhbGciOi.eyJzdWIiOi.c2ln":                    Redacted,
+		"Basic dXNlcjpwYXNz":                            "Basic [redacted]",
+		"-----BEGIN PRIVATE KEY-----\nMII\n":            Redacted,
+		"hvs.CAESIJ1234567890123456789012":              Redacted,
+		"--set=auth=x --auth y":                         "--set=auth=[redacted] --auth y",
+	} {
+		if got := Text(in); got != want {
+			t.Errorf("%q: got %q, want %q", in, got, want)
+		}
+	}
 }
