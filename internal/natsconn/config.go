@@ -225,8 +225,9 @@ func (a *Access) login() ([]nats.Option, error) {
 			return nil, NewFault("creds", "cannot read the credentials: %w", err)
 		}
 		defer clear(text)
-		if _, err := nkeys.ParseDecoratedJWT(text); err != nil {
-			return nil, NewFault("creds", "expected a file with a user's JWT and seed in %s: %w", a.Creds, err)
+		// The parser takes any text for a JWT that stands there without its frame.
+		if jwt, err := nkeys.ParseDecoratedJWT(text); err != nil || strings.Count(jwt, ".") != 2 {
+			return nil, NewFault("creds", "expected a file with a user's JWT and seed, as nsc writes it, in %s", a.Creds)
 		}
 		pair, err := nkeys.ParseDecoratedUserNKey(text)
 		if err != nil {
