@@ -41,6 +41,8 @@ func Start(s Settings) (*Server, error) {
 			return nil, fmt.Errorf("no folder for the streams of the embedded NATS server: %w", err)
 		}
 		s.Dir, d.dir = dir, dir
+	} else if err := os.MkdirAll(s.Dir, 0o700); err != nil { // the server itself would not say it
+		return nil, fmt.Errorf("no folder for the streams of the embedded NATS server: %w", err)
 	}
 	if s.Port == 0 {
 		s.Port = server.RANDOM_PORT
