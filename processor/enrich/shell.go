@@ -24,17 +24,14 @@ func quote(text string) string {
 	return b.String()
 }
 
-// plainWord tells text that means itself unquoted. A leading dash or tilde, an equals sign that may assign, or anything
-// beyond the listed characters is quoted.
+// plainWord tells text that means itself unquoted. A first word never comes through here, so an equals sign assigns
+// nothing; a leading dash means the same quoted and unquoted, and is kept from operands by [named].
 func plainWord(text string) bool {
-	if text[0] == '-' || text[0] == '~' {
-		return false
-	}
 	for i := range len(text) {
 		c := text[i]
 		switch {
 		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
-		case c == '-' || c == '_' || c == '.' || c == '/' || c == ':' || c == '@' || c == ',' || c == '+':
+		case c == '-' || c == '_' || c == '.' || c == '/' || c == ':' || c == '@' || c == ',' || c == '+' || c == '=':
 		default:
 			return false
 		}
