@@ -68,7 +68,7 @@ func (c *Conn) advice(err error) string {
 		return "the server's certificate is not valid: renew it, or check this machine's clock"
 	case errors.As(err, &record):
 		return "the server does not begin with TLS on this port: remove tls.handshake_first, or use its TLS port"
-	case errors.As(err, &alert), strings.Contains(err.Error(), "remote error: tls"):
+	case errors.As(err, &alert), strings.Contains(err.Error(), "remote error: tls"), strings.Contains(err.Error(), "closed by remote after TLS handshake"):
 		return "the server ended the TLS handshake: it may want a client certificate (tls.cert, tls.key) of an authority that it trusts"
 	case errors.Is(err, nats.ErrSecureConnWanted):
 		return "the server does not offer TLS: remove tls, or use its TLS port"
