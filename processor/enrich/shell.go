@@ -27,6 +27,9 @@ func quote(text string) string {
 // plainWord tells text that means itself unquoted. A first word never comes through here, so an equals sign assigns
 // nothing; a leading dash means the same quoted and unquoted, and is kept from operands by [named].
 func plainWord(text string) bool {
+	if text[0] == '=' { // zsh looks such a word up as a command
+		return false
+	}
 	for i := range len(text) {
 		c := text[i]
 		switch {
