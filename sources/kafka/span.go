@@ -204,11 +204,17 @@ func headerValue(headers []sources.Header, key []byte) []byte {
 	return nil
 }
 
+// zstdSlack is what the decoder wants to have free behind a block, 128 KiB and a little, to take its fast path.
+const zstdSlack = 132 << 10
+
 // inflate decompresses a batch into the arena, or into a new one.
 func (s *spanner) inflate(b *batch) ([]byte, error) {
 	// A wrong guess costs an allocation, so it is bounded: one batch that shrank to nothing says little about the next.
 	guess := len(b.records)*(max(s.sixteenths, 32)+4)/16 + 1
 	guess = min(guess, max(2*len(b.records)+1, 4<<20))
+	if b.codec() == codecZstd {
+		guess += zstdSlack
+	}
 	if s.arena == nil || cap(s.arena.data)-s.used < guess {
 		s.newArena(s.p.g.s.pool.take(max(guess, 2*CallBytes), s.p.ledger))
 	}

@@ -1,0 +1,385 @@
+// Command cost measures what it costs to consume audit events from a real Kafka: this project's source, kafka-go's Reader
+// and kcat (librdkafka), each in a process of its own, in interleaved rounds, as CPU seconds per GB of record values.
+//
+//	eval "$(scripts/kafka-up /tmp/kafka)"; export BOOTSTRAP
+//	go run ./test/kafka/cost -mb 1000 -rounds 5
+//
+// It fills topics of its own once (cost-CODEC) and leaves them there. kcat reads without a group; it is left out where
+// it is not installed.
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime/pprof"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+
+	"github.com/spawnwatch/spawnwatch/sources"
+	source "github.com/spawnwatch/spawnwatch/sources/kafka"
+)
+
+const partitions = 8
+
+var (
+	bootstrap = flag.String("bootstrap", os.Getenv("BOOTSTRAP"), "the brokers")
+	log       = flag.String("log", "testdata/corpus/rr.jsonl.gz", "the audit log to repeat (gzip)")
+	size      = flag.Int64("mb", 1000, "MB of record values in each topic")
+	perBatch  = flag.Int("batch", 50, "records in a batch")
+	suffix    = flag.String("suffix", "", "added to the names of the topics")
+	rounds    = flag.Int("rounds", 5, "rounds")
+	codecs    = flag.String("codecs", "none,zstd,lz4,snappy", "compressions to measure")
+	kinds     = flag.String("kinds", "source,reader,kcat,two", "what to measure; two: two sources that share a group")
+	child     = flag.String("child", "", "internal: what to consume with")
+	topic     = flag.String("topic", "", "internal")
+	group     = flag.String("group", "", "internal")
+	profile   = flag.String("profile", "", "write a CPU profile of the source to this file")
+	want      = flag.Int64("want", 0, "internal: records to consume, 0: until ended")
+)
+
+func main() {
+	flag.Parse()
+	var err error
+	if *child == "" {
+		err = measure()
+	} else {
+		err = consume()
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "cost: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+func brokers() []string { return strings.Split(*bootstrap, ",") }
+
+// consume is a child: it ends when it has seen all records, or, as one of two, when its standard input does.
+func consume() error {
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	if *want == 0 {
+		go func() {
+			_, _ = io.Copy(io.Discard, os.Stdin)
+			stop()
+		}()
+	}
+	var seen, length atomic.Int64
+	count := func(n, size int64) {
+		length.Add(size)
+		if seen.Add(n) >= *want && *want > 0 {
+			stop()
+		}
+	}
+	if *child == "reader" {
+		r := kafka.NewReader(kafka.ReaderConfig{Brokers: brokers(), GroupID: *group, Topic: *topic, MaxBytes: 8 << 20, MaxWait: 500 * time.Millisecond, CommitInterval: 200 * time.Millisecond, StartOffset: kafka.FirstOffset})
+		defer r.Close()
+		for ctx.Err() == nil {
+			m, err := r.FetchMessage(ctx)
+			if err != nil {
+				break
+			}
+			if err := r.CommitMessages(ctx, m); err != nil {
+				break
+			}
+			count(1, int64(len(m.Value)))
+		}
+		fmt.Println(seen.Load(), length.Load())
+		return nil
+	}
+	s, err := source.New(source.Config{Brokers: brokers(), Topics: []string{*topic}, Group: *group}, source.Settings{Name: "cost"})
+	if err != nil {
+		return err
+	}
+	if *profile != "" {
+		f, err := os.Create(*profile)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
+	}
+	err = s.Run(ctx, func(_ context.Context, b *sources.Batch) error {
+		size := int64(0)
+		for i := range b.Records {
+			size += int64(len(b.Records[i].Value))
+		}
+		count(int64(len(b.Records)), size)
+		return nil
+	})
+	fmt.Println(seen.Load(), length.Load())
+	return err
+}
+
+// result is one measured run.
+type result struct {
+	cpu, wall float64 // seconds
+	resident  int64   // MB, the most
+}
+
+func measure() error {
+	if *bootstrap == "" {
+		return errors.New("expected the brokers in BOOTSTRAP or -bootstrap; scripts/kafka-up starts some")
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%-8s %-8s %10s %10s %10s %8s   (medians of %d interleaved rounds)\n", "codec", "by", "CPU s/GB", "wall s/GB", "GB", "RSS MB", *rounds)
+	for _, codec := range strings.Split(*codecs, ",") {
+		name := "cost-" + codec + *suffix
+		records, length, err := fill(name, codec)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		results := map[string][]result{}
+		for round := range *rounds {
+			for _, kind := range strings.Split(*kinds, ",") {
+				r, ok, err := run(self, kind, name, records, length)
+				if err != nil {
+					return fmt.Errorf("%s, %s, round %d: %w", kind, codec, round, err)
+				}
+				if ok {
+					results[kind] = append(results[kind], r)
+				}
+			}
+		}
+		gb := float64(length) / 1e9
+		for _, kind := range strings.Split(*kinds, ",") {
+			rs := results[kind]
+			if len(rs) == 0 {
+				continue
+			}
+			mid := func(f func(result) float64) float64 {
+				var all []float64
+				for _, r := range rs {
+					all = append(all, f(r))
+				}
+				slices.Sort(all)
+				return all[len(all)/2]
+			}
+			fmt.Printf("%-8s %-8s %10.2f %10.2f %10.2f %8.0f\n", codec, kind, mid(func(r result) float64 { return r.cpu })/gb,
+				mid(func(r result) float64 { return r.wall })/gb, gb, mid(func(r result) float64 { return float64(r.resident) }))
+		}
+	}
+	return nil
+}
+
+// run measures one consumer once; ok is false where it is not installed.
+func run(self, kind, topic string, records, length int64) (result, bool, error) {
+	group := fmt.Sprintf("cost-%s-%d", kind, time.Now().UnixNano())
+	began := time.Now()
+	base := []string{"-bootstrap", *bootstrap, "-topic", topic, "-group", group, "-profile", *profile}
+	switch kind {
+	case "kcat":
+		path, err := exec.LookPath("kcat")
+		if err != nil {
+			return result{}, false, nil
+		}
+		cmd := exec.Command(path, "-C", "-b", *bootstrap, "-t", topic, "-o", "beginning", "-e", "-q", "-f", "", "-X", "fetch.message.max.bytes=1048576")
+		cmd.Stderr = os.Stderr
+		if err := cmd.Run(); err != nil {
+			return result{}, false, err
+		}
+		return usage(time.Since(began), cmd), true, nil
+	case "two":
+		return two(self, append(base, "-child", "source"), topic, group, records)
+	}
+	cmd := exec.Command(self, append(base, "-child", kind, "-want", strconv.FormatInt(records, 10))...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return result{}, false, err
+	}
+	if err := complete(string(out), records, length); err != nil {
+		return result{}, false, err
+	}
+	return usage(time.Since(began), cmd), true, nil
+}
+
+func complete(out string, records, length int64) error {
+	var n, size int64
+	if _, err := fmt.Sscan(out, &n, &size); err != nil {
+		return fmt.Errorf("expected two numbers, got %q", out)
+	}
+	if n != records || size != length {
+		return fmt.Errorf("%d records of %d bytes came, want %d of %d", n, size, records, length)
+	}
+	return nil
+}
+
+// two measures two sources in one group, until all is committed.
+func two(self string, args []string, topic, group string, records int64) (result, bool, error) {
+	began := time.Now()
+	var cmds []*exec.Cmd
+	var pipes []io.Closer
+	var outs []*bytes.Buffer
+	for range 2 {
+		cmd := exec.Command(self, args...)
+		out := &bytes.Buffer{}
+		cmd.Stdout, cmd.Stderr = out, os.Stderr
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			return result{}, false, err
+		}
+		if err := cmd.Start(); err != nil {
+			return result{}, false, err
+		}
+		cmds, pipes, outs = append(cmds, cmd), append(pipes, in), append(outs, out)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	defer cancel()
+	client := &kafka.Client{Addr: kafka.TCP(brokers()...)}
+	ids := make([]int, partitions)
+	for i := range ids {
+		ids[i] = i
+	}
+	for sum := int64(0); sum < records; {
+		if ctx.Err() != nil {
+			return result{}, false, fmt.Errorf("only %d of %d records are committed", sum, records)
+		}
+		time.Sleep(100 * time.Millisecond)
+		res, err := client.OffsetFetch(ctx, &kafka.OffsetFetchRequest{GroupID: group, Topics: map[string][]int{topic: ids}})
+		if err != nil {
+			continue
+		}
+		sum = 0
+		for _, p := range res.Topics[topic] {
+			sum += max(0, p.CommittedOffset)
+		}
+	}
+	wall := time.Since(began)
+	total := result{wall: wall.Seconds()}
+	for i, cmd := range cmds {
+		_ = pipes[i].Close()
+		if err := cmd.Wait(); err != nil {
+			return result{}, false, err
+		}
+		u := usage(wall, cmd)
+		total.cpu += u.cpu
+		total.resident += u.resident
+	}
+	return total, true, nil
+}
+
+// fill makes a topic of audit events, unless it is there. It returns how many records it holds and their length.
+func fill(topic, codec string) (records, length int64, err error) {
+	events, err := load(*log)
+	if err != nil {
+		return 0, 0, err
+	}
+	perRound := int64(0)
+	for _, e := range events {
+		perRound += int64(len(e))
+	}
+	n := int(*size*1e6/perRound) + 1
+	records, length = int64(n*len(events)), int64(n)*perRound
+
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	defer cancel()
+	client := &kafka.Client{Addr: kafka.TCP(brokers()...), Timeout: time.Minute}
+	created, err := client.CreateTopics(ctx, &kafka.CreateTopicsRequest{Topics: []kafka.TopicConfig{{
+		Topic: topic, NumPartitions: partitions, ReplicationFactor: 1,
+		ConfigEntries: []kafka.ConfigEntry{{ConfigName: "retention.ms", ConfigValue: "-1"}, {ConfigName: "max.message.bytes", ConfigValue: "8388608"}},
+	}}})
+	if err != nil {
+		return 0, 0, err
+	}
+	if errors.Is(created.Errors[topic], kafka.TopicAlreadyExists) {
+		ends, err := client.ListOffsets(ctx, &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{topic: ends()}})
+		if err != nil {
+			return 0, 0, err
+		}
+		have := int64(0)
+		for _, p := range ends.Topics[topic] {
+			have += p.LastOffset
+		}
+		if have != records {
+			return 0, 0, fmt.Errorf("the topic holds %d records, want %d: delete it", have, records)
+		}
+		return records, length, nil
+	}
+	codecs := map[string]kafka.Compression{"gzip": kafka.Gzip, "snappy": kafka.Snappy, "lz4": kafka.Lz4, "zstd": kafka.Zstd}
+	if _, ok := codecs[codec]; !ok && codec != "none" {
+		return 0, 0, fmt.Errorf("expected a compression, got %q", codec)
+	}
+	var batch []kafka.Record
+	var values [][]byte
+	next := 0
+	flush := func() error {
+		if len(batch) == 0 {
+			return nil
+		}
+		var err error
+		for wait := 50 * time.Millisecond; wait < 4*time.Second; wait *= 2 { // the leaders of a new topic settle
+			for i, e := range values {
+				batch[i].Value = kafka.NewBytes(e)
+			}
+			var res *kafka.ProduceResponse
+			res, err = client.Produce(ctx, &kafka.ProduceRequest{
+				Topic: topic, Partition: next % partitions, RequiredAcks: kafka.RequireAll, Compression: codecs[codec], Records: kafka.NewRecordReader(batch...),
+			})
+			if err == nil {
+				err = res.Error
+			}
+			if err == nil {
+				break
+			}
+			time.Sleep(wait)
+		}
+		values = values[:0]
+		batch, next = batch[:0], next+1
+		return err
+	}
+	for range n {
+		for _, e := range events {
+			values = append(values, e)
+			if batch = append(batch, kafka.Record{}); len(batch) >= *perBatch {
+				if err := flush(); err != nil {
+					return 0, 0, err
+				}
+			}
+		}
+	}
+	return records, length, flush()
+}
+
+func ends() (rs []kafka.OffsetRequest) {
+	for i := range partitions {
+		rs = append(rs, kafka.LastOffsetOf(i))
+	}
+	return rs
+}
+
+func load(path string) (events [][]byte, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		return nil, err
+	}
+	lines := bufio.NewScanner(z)
+	lines.Buffer(nil, 16<<20)
+	for lines.Scan() {
+		events = append(events, bytes.Clone(lines.Bytes()))
+	}
+	return events, lines.Err()
+}
