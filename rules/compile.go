@@ -18,6 +18,9 @@ type Options struct {
 	LogSource LogSource
 	// Guards are conditions that rules get which do not decide on a field themselves.
 	Guards []Guard
+	// Texts are paths whose value is a text in every sound event. A value of another type excludes no rule, so that the
+	// event, unless another field rejects it, is walked to its end and its fault can be found.
+	Texts []string
 	// Disable leaves out rules by id, name or title; Levels changes their level.
 	Disable []string
 	Levels  map[string]string
@@ -404,7 +407,7 @@ func (c *compiler) slot(path string) int32 {
 		return id
 	}
 	id := int32(len(c.set.slots))
-	c.set.slots = append(c.set.slots, slotInfo{path: path, gate: -1})
+	c.set.slots = append(c.set.slots, slotInfo{path: path, gate: -1, text: slices.Contains(c.opts.Texts, path)})
 	c.slots[path] = id
 	c.trie.insert(id, path)
 	return id

@@ -10,6 +10,8 @@ type slotInfo struct {
 	path string
 	// gate is the index of the slot's gate, or -1.
 	gate int32
+	// text: only a text may exclude rules here ([Options.Texts]).
+	text bool
 	// probes and searches exclude rules by more than equality, as soon as the slot is settled.
 	probes   []probe
 	searches []search

@@ -251,6 +251,9 @@ func (sc *scratch) fill(slot int32, start, end, rest int) int {
 	}
 	*st = slotState{stamp: sc.stamp, start: uint32(start), end: uint32(end), rest: uint32(rest)}
 	info := &sc.set.slots[slot]
+	if info.text && sc.event[start] != '"' {
+		return 0
+	}
 	if info.gate >= 0 && rest == 0 && sc.apply(sc.set.gates[info.gate].mask(sc.event[start:end], sc)) < 0 {
 		return -1
 	}
