@@ -5,8 +5,11 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -256,5 +259,64 @@ func TestChildrenOfTheLogs(t *testing.T) {
 		if folded < 50 || alone < 50 {
 			t.Errorf("%s: %d folded, %d alone", policy, folded, alone)
 		}
+	}
+}
+
+// TestWebhookBodies: the events that the audit webhook posted say the same as those in the log.
+func TestWebhookBodies(t *testing.T) {
+	m := newModel(t)
+	folder := filepath.Join(root(t), "testdata", "corpus", "webhook")
+	index, err := os.ReadFile(filepath.Join(folder, "expected.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bodies, creations := 0, 0
+	for dec := json.NewDecoder(bytes.NewReader(index)); dec.More(); {
+		var want struct {
+			File      string
+			Creations []truth
+		}
+		if err := dec.Decode(&want); err != nil {
+			t.Fatal(err)
+		}
+		f, err := os.Open(filepath.Join(folder, want.File+".gz"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		z, err := gzip.NewReader(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(z)
+		if err := errors.Join(err, f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		bodies++
+		left := want.Creations
+		for _, item := range gjson.GetBytes(body, "items").Array() {
+			v := read(t, m, item.Raw)
+			if v.Outcome != Created {
+				continue
+			}
+			creations++
+			w := v.Workload
+			i := slices.IndexFunc(left, func(c truth) bool { // two may share an auditID
+				return c.AuditID == v.AuditID && (c.Name == w.Name || w.NameUnknown && v.Truncated)
+			})
+			if i < 0 {
+				t.Errorf("%s: %s %s/%s is too many", want.File, w.Kind, w.Namespace, w.Name)
+				continue
+			}
+			if c := left[i]; c.Kind != w.Kind || c.Namespace != w.Namespace || c.UID != w.UID && !v.Truncated {
+				t.Errorf("%s: %+v, want %+v", want.File, w, c)
+			}
+			left = slices.Delete(left, i, i+1)
+		}
+		if len(left) > 0 {
+			t.Errorf("%s: missed %+v", want.File, left)
+		}
+	}
+	if bodies < 10 || creations < 10 {
+		t.Errorf("%d bodies with %d creations", bodies, creations)
 	}
 }

@@ -154,10 +154,20 @@ func (t *PodTemplate) add(out Adder, s *scratch) {
 		privileged = privileged || c.Security.Privileged == True
 		c.Security.add(out, &s.mem)
 	}
-	out.Add(fieldPrivileged, strconv.FormatBool(privileged))
-	out.Add(fieldHostNetwork, strconv.FormatBool(t.HostNetwork == True))
-	out.Add(fieldHostPID, strconv.FormatBool(t.HostPID == True))
-	out.Add(fieldHostIPC, strconv.FormatBool(t.HostIPC == True))
+	for _, f := range [...]struct {
+		field int
+		yes   bool
+	}{
+		{fieldPrivileged, privileged},
+		{fieldHostNetwork, t.HostNetwork == True},
+		{fieldHostPID, t.HostPID == True},
+		{fieldHostIPC, t.HostIPC == True},
+	} {
+		// What a patch doesn't mention stays as it was, which is unknown.
+		if f.yes || t.From != FromPatch {
+			out.Add(f.field, strconv.FormatBool(f.yes))
+		}
+	}
 	for i := range t.Volumes {
 		v := &t.Volumes[i]
 		add(out, fieldVolumeType, v.Type)

@@ -124,3 +124,13 @@ func TestChangesByControllersFold(t *testing.T) {
 		t.Errorf("%d folded, %d alone", folded, alone)
 	}
 }
+
+// TestEphemeralContainersNeverFold: no controller adds any.
+func TestEphemeralContainersNeverFold(t *testing.T) {
+	m := newModel(t)
+	event := strings.NewReplacer(`"verb":"create"`, `"verb":"patch"`, `"code":201`, `"code":200`,
+		`"resource":"pods"`, `"resource":"pods","subresource":"ephemeralcontainers"`).Replace(child)
+	if v := read(t, m, event); v.Outcome != Changed || !v.Workload.Controlled || v.Folds {
+		t.Errorf("outcome %s, folds %v: %+v", v.Outcome, v.Folds, v.Workload)
+	}
+}

@@ -154,3 +154,26 @@ const rich = `{"kind":"Event","level":"RequestResponse","auditID":"a1","stage":"
 "hostNetwork":true,"nodeName":"node-1","serviceAccountName":"runner","serviceAccount":"old","automountServiceAccountToken":false,"securityContext":{"runAsUser":1000,"runAsNonRoot":true,"seccompProfile":{"type":"RuntimeDefault"}}}}}},
 "requestReceivedTimestamp":"2026-11-23T02:52:29.781271Z","stageTimestamp":"2026-11-23T02:52:29.790823Z",
 "annotations":{"authorization.k8s.io/decision":"allow","authorization.k8s.io/reason":"RBAC: allowed by RoleBinding \"devs/shop\" of ClusterRole \"edit\" to ServiceAccount \"bot/ci\""}}`
+
+// TestFieldsOfAPatch: where only the patch is visible, what it doesn't mention is unknown, and so has no value.
+func TestFieldsOfAPatch(t *testing.T) {
+	m := newModel(t)
+	got := evaluate(m, `{"verb":"patch","objectRef":{"resource":"deployments","apiGroup":"apps","name":"web"},"responseStatus":{"code":200},
+		"requestObject":{"spec":{"template":{"spec":{"hostPID":true,"containers":[{"name":"c","image":"evil"}]}}}}}`)
+	for name, want := range map[string]string{
+		"outcome": "changed", "workload.name": "web", "workload.image": "evil", "workload.host_pid": "true", "workload.privileged": "", "workload.host_network": "",
+	} {
+		if g := strings.Join(got[name], "|"); g != want {
+			t.Errorf("%s: %q, want %q", name, g, want)
+		}
+	}
+	// Of what is neither created nor changed nothing is said, whatever its body shows.
+	for _, verb := range []string{"get", "delete", "list"} {
+		got = evaluate(m, replaced(t, `"verb":"create"`, `"verb":"`+verb+`"`))
+		for name := range got {
+			if strings.HasPrefix(name, "workload.") {
+				t.Errorf("%s: %s is %q", verb, name, got[name])
+			}
+		}
+	}
+}

@@ -258,14 +258,14 @@ func TestOutcomesAgreeWithASlowReading(t *testing.T) {
 	for _, policy := range policies {
 		seen := make(map[Outcome]int)
 		var v View
-		for _, line := range corpus(t, policy) {
-			if len(line) > 200_000 {
+		for i, line := range corpus(t, policy) {
+			if len(line) > 200_000 || i%thin != 0 {
 				continue
 			}
 			seen[checkAgainstOracle(t, m, &v, string(line))]++
 		}
 		for _, o := range []Outcome{Created, Unknown, Refused, Changed, Observed} {
-			if seen[o] == 0 {
+			if seen[o] == 0 && thin == 1 {
 				t.Errorf("%s: no event is %s", policy, o)
 			}
 		}
@@ -290,7 +290,7 @@ func TestOutcomesOfMutants(t *testing.T) {
 	}
 	seen := make(map[Outcome]int)
 	var v View
-	for range 8_000 {
+	for range 8_000 / thin {
 		e := seeds[random.IntN(len(seeds))].clone()
 		for range 1 + random.IntN(2) {
 			e.mutate(random)
@@ -302,7 +302,7 @@ func TestOutcomesOfMutants(t *testing.T) {
 		seen[checkAgainstOracle(t, m, &v, string(text))]++
 	}
 	for _, o := range []Outcome{Created, Unknown, Refused, Changed, Observed} {
-		if seen[o] < 50 {
+		if seen[o] < 50/thin {
 			t.Errorf("only %d mutants are %s", seen[o], o)
 		}
 	}

@@ -1,5 +1,7 @@
 package audit
 
+import "strings"
+
 // maxParameters is how many parameters Go's URL parser accepts in one query unless told otherwise (net/url, 10,000). A
 // server that meets more sees none of them, so a dryRun among them has no effect.
 const maxParameters = 10000
@@ -13,6 +15,9 @@ const maxParameters = 10000
 // character by character, without memory.
 func isDryRun(rawURI string) bool {
 	s := inner(rawURI)
+	if !mayAskForDryRun(s) {
+		return false
+	}
 	i := 0
 	for r := rune(0); r != '?'; {
 		if i >= len(s) {
@@ -31,6 +36,15 @@ func isDryRun(rawURI string) bool {
 		}
 	}
 	return found
+}
+
+// mayAskForDryRun is quick where it can be: without percent signs, and without escapes other than that of &, a dryRun
+// would stand there as it is.
+func mayAskForDryRun(s string) bool {
+	if strings.Contains(s, "dryRun") || strings.IndexByte(s, '%') >= 0 {
+		return true
+	}
+	return strings.IndexByte(s, '\\') >= 0 && strings.Count(s, `\`) != strings.Count(s, `\u0026`)
 }
 
 // parameter reads one parameter that begins at s[i] and reports whether it is a dryRun. next is behind the & that ends

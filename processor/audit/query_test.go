@@ -16,35 +16,38 @@ func dryRunByTheBook(uri string) bool {
 
 func TestDryRuns(t *testing.T) {
 	for uri, want := range map[string]bool{
-		`/pods?dryRun=All`:                 true,
-		`/pods?dryRun=Some`:                true, // answered 422
-		`/pods?dryRun=`:                    true,
-		`/pods?dryRun`:                     true,
-		`/pods?a=b\u0026dryRun=All`:        true,
-		`/pods?a=b\u0026dryRun=All\u0026c`: true,
-		`/pods?dry%52un=All`:               true,
-		`/pods?dry\u002552un=All`:          true,
-		`/pods?%64%72%79%52%75%6e=All`:     true,
-		`/pods?x=%zz&dryRun=All`:           true, // one bad parameter doesn't hide the next
-		`/pods?x=%&dryRun=All`:             true,
-		`/pods?x;y&dryRun=All`:             true,
-		`/pods?&&dryRun=All&&`:             true,
-		`/pods??dryRun=All`:                false,
-		`/pods?note=dryRun%3DAll`:          false,
-		`/pods?note=x%26dryRun=All`:        false,
-		`/pods?dryrun=All`:                 false,
-		`/pods?dryRun%20=All`:              false,
-		`/pods?dryRun+=All`:                false,
-		`/pods?dryRunx=All`:                false,
-		`/pods?dryRu=All`:                  false,
-		`/pods?dryRun=%zz`:                 false, // dropped by the server: a real creation
-		`/pods?dryRun=All;x`:               false, // the same
-		`/pods?a=b;dryRun=All`:             false,
-		`/pods?%dryRun=All`:                false,
-		`/pods/dryRun=All`:                 false,
-		`/pods&dryRun=All`:                 false,
-		`/pods?fieldManager=dryRun`:        false,
-		`/pods?=dryRun`:                    false,
+		`/pods?dryRun=All`:                                    true,
+		`/pods?dryRun=Some`:                                   true, // answered 422
+		`/pods?dryRun=`:                                       true,
+		`/pods?dryRun`:                                        true,
+		`/pods?a=b\u0026dryRun=All`:                           true,
+		`/pods?a=b\u0026dryRun=All\u0026c`:                    true,
+		`/pods?dry%52un=All`:                                  true,
+		`/pods?dry\u002552un=All`:                             true,
+		`/pods?%64%72%79%52%75%6e=All`:                        true,
+		`/pods?x=%zz&dryRun=All`:                              true, // one bad parameter doesn't hide the next
+		`/pods?x=%&dryRun=All`:                                true,
+		`/pods?x;y&dryRun=All`:                                true,
+		`/pods?&&dryRun=All&&`:                                true,
+		`/pods??dryRun=All`:                                   false,
+		`/pods?note=dryRun%3DAll`:                             false,
+		`/pods?note=x%26dryRun=All`:                           false,
+		`/pods?dryrun=All`:                                    false,
+		`/pods?dryRun%20=All`:                                 false,
+		`/pods?dryRun+=All`:                                   false,
+		`/pods?dryRunx=All`:                                   false,
+		`/pods?dryRu=All`:                                     false,
+		`/pods?a=\u0064ryRun`:                                 false,
+		`/pods?\u0064ryRun`:                                   true,
+		`/pods?a=b\u0026\u0064ryRun`:                          true,
+		`/pods?dryRun=%zz`:                                    false, // dropped by the server: a real creation
+		`/pods?dryRun=All;x`:                                  false, // the same
+		`/pods?a=b;dryRun=All`:                                false,
+		`/pods?%dryRun=All`:                                   false,
+		`/pods/dryRun=All`:                                    false,
+		`/pods&dryRun=All`:                                    false,
+		`/pods?fieldManager=dryRun`:                           false,
+		`/pods?=dryRun`:                                       false,
 		`/pods?dryRun=All` + strings.Repeat(`\u0026`, 9_999):  true,
 		`/pods?dryRun=All` + strings.Repeat(`\u0026`, 10_000): false, // more than a server reads
 		``: false,
