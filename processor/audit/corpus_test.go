@@ -46,7 +46,7 @@ func corpus(t testing.TB, name string) [][]byte {
 		if err != nil {
 			return nil, err
 		}
-		defer f.Close()
+		defer func() { _ = f.Close() }() // it was only read
 		z, err := gzip.NewReader(f)
 		if err != nil {
 			return nil, err
@@ -58,8 +58,11 @@ func corpus(t testing.TB, name string) [][]byte {
 			if len(line) > 0 {
 				lines = append(lines, bytes.TrimRight(line, "\n"))
 			}
-			if err != nil {
+			if errors.Is(err, io.EOF) {
 				return lines, nil
+			}
+			if err != nil {
+				return nil, err
 			}
 		}
 	}
@@ -191,7 +194,7 @@ func checkStored(t *testing.T, line int, policy string, v *View, e *truth) {
 	if w.UID != "" && w.UID != e.UID {
 		t.Errorf("line %d: uid %q, want %q", line, w.UID, e.UID)
 	}
-	event := string(v.Event)
+	event := v.Event
 	response := gjson.Get(event, "responseObject").Exists()
 	request := gjson.Get(event, "requestObject").Exists()
 	if e.Code == 201 && response && (w.Name != e.Name || w.UID != e.UID) {

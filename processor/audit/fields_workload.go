@@ -229,6 +229,7 @@ func addFlag(out Adder, field int, b Bool) {
 		out.Add(field, "true")
 	case False:
 		out.Add(field, "false")
+	case Unset:
 	}
 }
 

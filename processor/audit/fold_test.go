@@ -25,8 +25,10 @@ func TestFolding(t *testing.T) {
 	const account = "system:serviceaccount:kube-system:replicaset-controller"
 	user := func(name string) []string { return []string{account, name} }
 	made := func(by, resource, group, kind, owner string) []string {
-		return []string{account, by, `"resource":"pods"`, `"resource":"` + resource + `","apiGroup":"` + group + `"`,
-			`"kind":"Pod"`, `"kind":"` + kind + `"`, `"kind":"ReplicaSet"`, `"kind":"` + owner + `"`}
+		return []string{
+			account, by, `"resource":"pods"`, `"resource":"` + resource + `","apiGroup":"` + group + `"`,
+			`"kind":"Pod"`, `"kind":"` + kind + `"`, `"kind":"ReplicaSet"`, `"kind":"` + owner + `"`,
+		}
 	}
 	const system = "system:serviceaccount:kube-system:"
 	noBody := child[:strings.Index(child, `,"requestObject"`)] + "}"

@@ -176,11 +176,8 @@ func (m *Model) find(r *reference) *kind {
 	group := r.group
 	old := ""
 	if empty(group) {
-		if version := inner(r.version); version != "" {
-			old, _, _ = strings.Cut(version, "/")
-			if len(old) == len(version) {
-				old = ""
-			}
+		if before, _, both := strings.Cut(inner(r.version), "/"); both {
+			old = before
 		}
 	}
 	for i := range m.kinds {
@@ -190,11 +187,11 @@ func (m *Model) find(r *reference) *kind {
 		}
 		switch {
 		case !empty(group):
-			if !textIs(group, k.group) && !(k.extensions && textIs(group, "extensions")) {
+			if !textIs(group, k.group) && (!k.extensions || !textIs(group, "extensions")) {
 				continue
 			}
 		case old != "":
-			if old != k.group && !(k.extensions && old == "extensions") {
+			if old != k.group && (!k.extensions || old != "extensions") {
 				continue
 			}
 		case k.custom:

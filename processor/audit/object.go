@@ -6,8 +6,6 @@ type object struct {
 	whole string
 	// kind, version, metadata and spec are its raw members.
 	kind, version, metadata, spec string
-	// patch: it is a patch of an unknown object, no object itself.
-	patch bool
 }
 
 // objectOf looks into a body. A Status is an answer, no object; of a Table (the client sent Accept: …;as=Table) the

@@ -207,8 +207,9 @@ func timeOf(raw string, mem *arena) (string, time.Time) {
 }
 
 // ID names the alert about this event: a hash of the cluster, the auditID, requestReceivedTimestamp, resource,
-// namespace, and the uid or else the name of the object. It is the same on every replay, and for all stages of a
-// request that is no write of a workload. The auditID alone is chosen by the client and would not do; neither would a
+// namespace, and the uid or else the name of the object. It is the same on every replay, and for all stages of one
+// request: ResponseStarted and ResponseComplete both come only for what writes no workload, where the name of the request
+// alone counts. The auditID alone is chosen by the client and would not do; neither would a
 // weak hash, since who could make two events collide could hide one of them. Where neither uid nor name is known (level
 // Metadata with generateName), the time of completion stands in.
 func (v *View) ID(cluster string) string {
@@ -216,6 +217,7 @@ func (v *View) ID(cluster string) string {
 	b := stack[:0]
 	last := v.Object.Name
 	switch v.Outcome {
+	case Refused, Observed:
 	case Created, Unknown, Changed:
 		switch w := &v.Workload; {
 		case w.UID != "":
