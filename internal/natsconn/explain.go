@@ -83,7 +83,7 @@ func (c *Conn) advice(err error) string {
 	case errors.Is(err, nats.ErrAuthorization), strings.Contains(strings.ToLower(err.Error()), "authorization violation"):
 		return "the server refused " + c.access.who()
 	case isDenied(err):
-		return "the server does not allow this to " + c.access.who() + ": allow it there (docs/config.md lists what is needed)"
+		return "the server does not allow this to " + c.access.who() + ": give it the permission there"
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
 		return "the account of " + c.access.who() + " may not use JetStream: enable it for the account, or set mode: core"
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabled):

@@ -1,6 +1,7 @@
 package nats
 
 import (
+	"context"
 	"regexp"
 	"slices"
 	"sync"
@@ -85,14 +86,18 @@ func TestContractJetStream(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					go func() {
+					var undo sync.WaitGroup
+					t.Cleanup(undo.Wait)
+					undo.Go(func() {
 						if _, err := sub.NextMsg(patience); err != nil {
 							t.Errorf("no message came by: %v", err)
 						}
-						if _, err := s.js.UpdateStream(s.ctx(), alerts); err != nil {
+						ctx, cancel := context.WithTimeout(context.Background(), patience)
+						defer cancel()
+						if _, err := s.js.UpdateStream(ctx, alerts); err != nil {
 							t.Errorf("the stream stays full: %v", err)
 						}
-					}()
+					})
 				},
 			}
 		},

@@ -100,7 +100,7 @@ func (s *Source) openConsumer(ctx context.Context, conn *natsconn.Conn) (*consum
 		return nil, err
 	}
 	if n := info.Config.MaxDeliver; n > 0 {
-		s.settings.Logger.Warn("the consumer gives a message up after some deliveries: set its MaxDeliver to -1, or messages may be lost",
+		s.settings.Logger.WarnContext(ctx, "the consumer gives a message up after some deliveries: set its MaxDeliver to -1, or messages may be lost",
 			"source", s.settings.Name, "consumer", info.Name, "max_deliver", n)
 	}
 	c := &consumer{

@@ -19,8 +19,8 @@ var (
 	nak      = []byte("-NAK")
 	progress = []byte("+WPI")
 	// nakLater gives a message back whose call was ended: whoever takes it next should not run into the same wall at
-	// once. The delay is in nanoseconds: 2 s.
-	nakLater = []byte(`-NAK {"delay":2000000000}`)
+	// once. The delay is in nanoseconds: 1 s.
+	nakLater = []byte(`-NAK {"delay":1000000000}`)
 )
 
 const (

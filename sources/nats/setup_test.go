@@ -242,3 +242,46 @@ func FuzzParseDelivery(f *testing.F) {
 		}
 	})
 }
+
+// TestNarrowPermissions: what the package's documentation lists is enough.
+func TestNarrowPermissions(t *testing.T) {
+	s := startServer(t, natsdemo.Settings{Adjust: func(o *server.Options) {
+		o.Users = []*server.User{
+			{Username: "root", Password: "r"},
+			{Username: "narrow", Password: "n", Permissions: &server.Permissions{
+				Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}},
+				Publish: &server.SubjectPermission{Allow: []string{
+					"$JS.API.INFO", "$JS.API.STREAM.INFO.AUDIT", "$JS.API.STREAM.NAMES", "$JS.API.CONSUMER.INFO.AUDIT.spawnwatch",
+					"$JS.API.CONSUMER.MSG.NEXT.AUDIT.spawnwatch", "$JS.ACK.AUDIT.spawnwatch.>",
+				}},
+			}},
+			{Username: "maker", Password: "m", Permissions: &server.Permissions{
+				Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}},
+				Publish: &server.SubjectPermission{Allow: []string{
+					"$JS.API.STREAM.INFO.AUDIT", "$JS.API.CONSUMER.INFO.AUDIT.spawnwatch", "$JS.API.CONSUMER.MSG.NEXT.AUDIT.spawnwatch",
+					"$JS.ACK.AUDIT.spawnwatch.>", "$JS.API.STREAM.CREATE.AUDIT", "$JS.API.CONSUMER.CREATE.AUDIT.>",
+				}},
+			}},
+		}
+	}}).connect(nats.UserInfo("root", "r"))
+	k := newSink()
+	cfg := s.config()
+	cfg.User, cfg.Password = "maker", "m"
+	maker := run(t, cfg, quick("audit"), k.handle)
+	eventually(t, "the consumer", func() bool {
+		_, err := s.js.Consumer(s.ctx(), "AUDIT", DefaultDurable)
+		return err == nil
+	})
+	s.publish("audit.a", numbered(1)...)
+	eventually(t, "the first record", func() bool { return k.distinct() == 1 })
+	maker.end()
+	cfg.User, cfg.Password, cfg.Create, cfg.Stream = "narrow", "n", false, ""
+	narrow := run(t, cfg, quick("audit"), k.handle)
+	s.publish("audit.a", []byte(`{"n":1}`))
+	eventually(t, "the second record", func() bool { return k.distinct() == 2 })
+	eventually(t, "its acknowledgement", func() bool { return s.unanswered("AUDIT") == 0 })
+	if err := narrow.src.Check(t.Context()); err != nil {
+		t.Error(err)
+	}
+	narrow.end()
+}

@@ -11,6 +11,11 @@
 // The records of a batch ascend in the stream; a message that is delivered again comes in a later batch. A Record's
 // Offset is the stream sequence and its Time the time at which the stream stored it; both are zero in mode core. A header
 // "cluster" (any case) names the cluster of a message.
+//
+// A user with narrow permissions needs, in mode jetstream, to subscribe to _INBOX.> and to publish to $JS.API.INFO (for
+// Check), $JS.API.STREAM.INFO.<stream>, $JS.API.STREAM.NAMES (where stream is left out), $JS.API.CONSUMER.INFO.<stream>.<durable>,
+// $JS.API.CONSUMER.MSG.NEXT.<stream>.<durable> and $JS.ACK.<stream>.<durable>.>; with create also to
+// $JS.API.STREAM.CREATE.<stream> and $JS.API.CONSUMER.CREATE.<stream>.>.
 package nats
 
 import (
@@ -181,7 +186,7 @@ func (s *Source) run(ctx context.Context, h sources.Handler) error {
 	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTime)
 	defer cancel()
 	if err := conn.Flush(flush); err != nil {
-		s.settings.Logger.Warn("the last acknowledgements may not have reached the server, which will deliver their messages again",
+		s.settings.Logger.WarnContext(ctx, "the last acknowledgements may not have reached the server, which will deliver their messages again",
 			"source", s.settings.Name, "error", conn.Explain(err))
 	}
 	return nil
