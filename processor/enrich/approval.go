@@ -14,20 +14,20 @@ import (
 // ends in /** covers all below.
 type Allow struct {
 	// Name is how alerts call the entry.
-	Name       string   `yaml:"name"`
-	Namespaces []string `yaml:"namespaces"`
-	Kinds      []string `yaml:"kinds"`
-	Names      []string `yaml:"names"`
+	Name       string   `yaml:"name" json:"name"`
+	Namespaces []string `yaml:"namespaces" json:"namespaces,omitempty"`
+	Kinds      []string `yaml:"kinds" json:"kinds,omitempty"`
+	Names      []string `yaml:"names" json:"names,omitempty"`
 	// Images match as written ("nginx:1"), or in full with or without the tag and the digest
 	// ("docker.io/library/nginx:1", "docker.io/library/nginx").
-	Images     []string `yaml:"images"`
-	Registries []string `yaml:"registries"`
+	Images     []string `yaml:"images" json:"images,omitempty"`
+	Registries []string `yaml:"registries" json:"registries,omitempty"`
 	// Actors must name the effective user and, where one acts as another, who does so.
-	Actors []string `yaml:"actors"`
+	Actors []string `yaml:"actors" json:"actors,omitempty"`
 	// Reason is repeated in the alert.
-	Reason string `yaml:"reason"`
+	Reason string `yaml:"reason" json:"reason,omitempty"`
 	// Approve turns what matches into approved; otherwise it is merely the intended configuration.
-	Approve bool `yaml:"approve"`
+	Approve bool `yaml:"approve" json:"approve"`
 }
 
 // Validate reports patterns that cannot be read, and an entry that would allow everything.

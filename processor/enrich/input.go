@@ -12,6 +12,8 @@ type Input struct {
 	View *audit.View
 	// Template is the pod template, nil where the event shows none.
 	Template *audit.PodTemplate
+	// misfit says why the template could not be judged although it is there.
+	misfit string
 }
 
 func inputOf(v *audit.View) *Input {
