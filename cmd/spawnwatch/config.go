@@ -28,15 +28,23 @@ import (
 // config is the whole configuration file. What an adapter can be told is its own Config, in its own package.
 type config struct {
 	// Cluster names the cluster where the input doesn't tell.
-	Cluster    string            `yaml:"cluster"`
-	Sources    []sourceConfig    `yaml:"sources"`
-	Rules      rulesConfig       `yaml:"rules"`
-	Workloads  []workloadConfig  `yaml:"workloads"`
-	Sinks      []sinkConfig      `yaml:"sinks"`
+	Cluster string `yaml:"cluster"`
+	// Sources are where audit events come from: any number, each of exactly one kind. Required for run.
+	Sources []sourceConfig `yaml:"sources"`
+	// Rules say which events alert.
+	Rules rulesConfig `yaml:"rules"`
+	// Workloads are custom resources that count as workloads beside the built-in kinds.
+	Workloads []workloadConfig `yaml:"workloads"`
+	// Sinks are where alerts go: any number, each of exactly one kind; all of them get every alert. Required for run.
+	Sinks []sinkConfig `yaml:"sinks"`
+	// DeadLetter is the sink for records that cannot be read or delivered. Required for run.
 	DeadLetter *deadLetterConfig `yaml:"dead_letter"`
-	Processor  processorConfig   `yaml:"processor"`
-	Admin      adminConfig       `yaml:"admin"`
-	Enrich     enrichConfig      `yaml:"enrich"`
+	// Processor bounds the work in hand.
+	Processor processorConfig `yaml:"processor"`
+	// Admin is the listener for probes, metrics and status.
+	Admin adminConfig `yaml:"admin"`
+	// Enrich says what alerts are enriched with.
+	Enrich enrichConfig `yaml:"enrich"`
 }
 
 type sourceConfig struct {
@@ -91,9 +99,12 @@ type rulesConfig struct {
 
 // workloadConfig is a custom resource that counts as a workload.
 type workloadConfig struct {
-	Group    string `yaml:"group"`
+	// Group is its API group: argoproj.io.
+	Group string `yaml:"group"`
+	// Resource is its plural in lower case: rollouts. Required.
 	Resource string `yaml:"resource"`
-	Kind     string `yaml:"kind"`
+	// Kind is its kind: Rollout. Required.
+	Kind string `yaml:"kind"`
 	// Template is the dotted path of its pod template, empty if it has none.
 	Template string `yaml:"template"`
 }

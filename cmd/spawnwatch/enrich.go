@@ -29,9 +29,13 @@ type enrichConfig struct {
 
 // thresholdsConfig are the lowest scores (1 to 100) at which a severity is reached.
 type thresholdsConfig struct {
-	Low      int `yaml:"low"`
-	Medium   int `yaml:"medium"`
-	High     int `yaml:"high"`
+	// Low is the lowest score of severity low; default 20.
+	Low int `yaml:"low"`
+	// Medium is the lowest score of severity medium; default 40.
+	Medium int `yaml:"medium"`
+	// High is the lowest score of severity high; default 60.
+	High int `yaml:"high"`
+	// Critical is the lowest score of severity critical; default 80.
 	Critical int `yaml:"critical"`
 }
 
