@@ -41,6 +41,7 @@ var mayImport = map[string][]string{
 	"processor/enrich":    {"processor/alert", "processor/audit"},
 	"processor":           {"rules", "sources", "sinks", "processor/*"},
 	"cmd/spawnwatch":      {"*"},
+	"test/*":              {"*"},
 	"test/biglog":         {},
 }
 
