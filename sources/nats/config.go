@@ -46,9 +46,9 @@ func (c *Config) Validate() error {
 	at := func(key, format string, args ...any) {
 		errs = append(errs, natsconn.NewFault(key, format, args...))
 	}
-	for key, name := range map[string]string{"stream": c.Stream, "durable": c.Durable, "queue": c.Queue} {
-		if err := natsconn.CheckName(name); err != nil {
-			at(key, "%w", err)
+	for _, n := range []struct{ key, name string }{{"stream", c.Stream}, {"durable", c.Durable}, {"queue", c.Queue}} {
+		if err := natsconn.CheckName(n.name); err != nil {
+			at(n.key, "%w", err)
 		}
 	}
 	for i, s := range c.Subjects {
