@@ -39,6 +39,7 @@ type cardAlert struct {
 		Level      string `json:"pss_level"`
 		Violations []struct {
 			Check string `json:"check"`
+			Level string `json:"level"`
 		} `json:"violations"`
 		Admission []struct {
 			Type   string `json:"type"`

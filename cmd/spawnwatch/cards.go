@@ -41,6 +41,7 @@ func card(s style, dst *strings.Builder, a *cardAlert) {
 	p.row("policy", policyText(a))
 	p.row("owner", ownerText(a))
 	p.row("approval", approvalText(a))
+	p.row("audit id", a.Request.AuditID)
 	for i, n := range a.Notes {
 		if i == maxNotes {
 			p.row("", more(len(a.Notes)-i, "note"))
@@ -68,9 +69,6 @@ func (p *page) head(a *cardAlert) {
 	facts := []string{shownTime(a.Time), a.Outcome}
 	if a.Cluster != "" {
 		facts = append(facts, "cluster "+a.Cluster)
-	}
-	if a.Request.AuditID != "" {
-		facts = append(facts, "audit "+a.Request.AuditID)
 	}
 	p.row("when", strings.Join(facts, " · "))
 }
@@ -331,8 +329,7 @@ func (p *page) reasons(a *cardAlert) {
 		}
 		return
 	}
-	reasons := slices.Clone(a.Reasons)
-	slices.SortStableFunc(reasons, func(x, y cardReason) int { return cmp.Compare(y.Points, x.Points) })
+	reasons := heaviestFirst(a.Reasons)
 	label := "why"
 	for i, r := range reasons {
 		if i == maxReasons {
@@ -344,20 +341,16 @@ func (p *page) reasons(a *cardAlert) {
 	}
 }
 
+func heaviestFirst(reasons []cardReason) []cardReason {
+	reasons = slices.Clone(reasons)
+	slices.SortStableFunc(reasons, func(x, y cardReason) int { return cmp.Compare(y.Points, x.Points) })
+	return reasons
+}
+
 func policyText(a *cardAlert) string {
 	var parts []string
 	if l := a.Policy.Level; l != "" && l != "unknown" {
-		text := "Pod Security level " + l
-		checks := make([]string, 0, len(a.Policy.Violations))
-		for _, v := range a.Policy.Violations {
-			if !slices.Contains(checks, v.Check) {
-				checks = append(checks, v.Check)
-			}
-		}
-		if len(checks) > 0 {
-			text += " (breaks " + strings.Join(checks, ", ") + ")"
-		}
-		parts = append(parts, text)
+		parts = append(parts, "Pod Security level "+l+brokenChecks(a))
 	}
 	for _, d := range a.Policy.Admission {
 		if d.Type == "violation" || d.Type == "failure" {
@@ -366,6 +359,28 @@ func policyText(a *cardAlert) string {
 	}
 	parts = append(parts, a.Policy.Intended.Deviations...)
 	return strings.Join(parts, " · ")
+}
+
+// brokenChecks names what keeps a workload from the baseline, which hardly any needs, and counts what keeps it from
+// being restricted, which many are not.
+func brokenChecks(a *cardAlert) string {
+	var baseline, restricted []string
+	for _, v := range a.Policy.Violations {
+		list := &restricted
+		if v.Level == "baseline" {
+			list = &baseline
+		}
+		if !slices.Contains(*list, v.Check) {
+			*list = append(*list, v.Check)
+		}
+	}
+	switch {
+	case len(baseline) > 0:
+		return ": breaks " + strings.Join(baseline, ", ")
+	case len(restricted) > 0:
+		return ": breaks " + strconv.Itoa(len(restricted)) + " of the checks for restricted"
+	}
+	return ""
 }
 
 func ownerText(a *cardAlert) string {
@@ -409,15 +424,18 @@ func (p *page) commands(a *cardAlert) {
 			p.command("look", cyan, "", step.Command)
 		}
 	}
-	stopped := false
+	first := true
 	for _, r := range a.Respond {
 		switch {
 		case r.Step != stepStop || r.Command == "":
-		case !stopped:
-			p.command("stop", boldRed, r.Title, r.Command)
-			stopped = true
 		case strings.HasPrefix(r.Title, "Revoke the binding"):
 			p.command("revoke", boldRed, r.Title, r.Command)
+		case first && strings.HasPrefix(r.Title, "Find"):
+			p.command("find", boldRed, r.Title, r.Command)
+			first = false
+		case first && !strings.HasPrefix(r.Title, "Revoke"):
+			p.command("stop", boldRed, r.Title, r.Command)
+			first = false
 		}
 	}
 }

@@ -237,15 +237,15 @@ func TestNothingRawReachesTheTerminal(t *testing.T) {
 	}
 }
 
-var labels = []string{"", "when", "who", "in truth", "from", "allowed", "what", "owned by", "image", "runs as", "mounts", "reachable", "why", "rule", "policy", "owner", "approval", "note", "look", "stop", "revoke"}
+var labels = []string{"", "when", "who", "in truth", "from", "allowed", "what", "owned by", "image", "runs as", "mounts", "reachable", "why", "rule", "policy", "owner", "approval", "audit id", "note", "look", "find", "stop", "revoke"}
 
 func checkCard(t *testing.T, text string, width int) {
 	t.Helper()
 	lines := strings.Split(strings.TrimSuffix(text, "\n\n"), "\n")
 	for i, line := range lines {
 		mustBeSafe(t, line)
-		if i < 2 && !strings.HasPrefix(line, "  ") {
-			continue // the head
+		if i == 0 {
+			continue // the badge and the title
 		}
 		head, _ := splitAt(line, labelColumns)
 		label := strings.TrimSpace(head)
@@ -256,7 +256,7 @@ func checkCard(t *testing.T, text string, width int) {
 		if !known {
 			t.Fatalf("line %d has the label %q: %q", i, label, line)
 		}
-		if command := label == "look" || label == "stop" || label == "revoke"; !command && columns(line) > width {
+		if command := label == "look" || label == "find" || label == "stop" || label == "revoke"; !command && columns(line) > width {
 			t.Fatalf("line %d takes %d columns of %d: %q", i, columns(line), width, line)
 		}
 	}

@@ -74,7 +74,7 @@ func tableActor(a *cardActor) string {
 // tableWhy is what raised the score beyond the rule's own level, else the rule.
 func tableWhy(a *cardAlert) string {
 	var codes []string
-	for _, r := range a.Reasons {
+	for _, r := range heaviestFirst(a.Reasons) {
 		if r.Code != "rule_level" && r.Points != 0 {
 			codes = append(codes, strings.ReplaceAll(r.Code, "_", " "))
 		}
