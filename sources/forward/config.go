@@ -26,7 +26,9 @@ type Config struct {
 
 // User is an account of the handshake.
 type User struct {
-	Name     string `yaml:"name"`
+	// Name is the name of the account. Required.
+	Name string `yaml:"name"`
+	// Password belongs to Name. Required; keep it out of the file with ${VAR} or ${file:/path}.
 	Password string `yaml:"password"`
 }
 
