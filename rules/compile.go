@@ -24,6 +24,8 @@ type Options struct {
 	// Disable leaves out rules by id, name or title; Levels changes their level.
 	Disable []string
 	Levels  map[string]string
+	// Fields are fields that [Set.Values] can be asked for though no rule names them.
+	Fields []string
 }
 
 // Guard is a condition on a field, added to each rule whose detection does not name the field.
@@ -53,6 +55,9 @@ func Compile(docs Documents, computed []Computed, opts Options) (*Set, error) {
 		c.rule(r)
 	}
 	c.unused()
+	for _, name := range opts.Fields {
+		c.field(name)
+	}
 	c.finish()
 	return c.set, errors.Join(c.faults...)
 }
@@ -211,7 +216,7 @@ func (c *compiler) rule(r *Rule) {
 	}
 	for _, f := range c.narrow[r] {
 		if c.exprs[f] == nil {
-			e := c.detection(&f.Detection, f.File, f.ID)
+			e := expr{op: exprAnd, kids: []expr{c.detection(&f.Detection, f.File, f.ID)}, label: "filter " + f.Title}
 			c.exprs[f] = &e
 		}
 		parts = append(parts, *c.exprs[f])
@@ -234,13 +239,14 @@ func (c *compiler) guard(g Guard) expr {
 	if g.Absent {
 		it.groups = append(it.groups, []test{{op: opNull, shown: "null"}})
 	}
-	return expr{op: exprPredicate, predicate: c.predicate(it)}
+	return expr{op: exprPredicate, predicate: c.predicate(it), label: "guard on " + g.Field}
 }
 
 func (c *compiler) detection(d *Detection, file, rule string) expr {
 	selections := make([]expr, len(d.selections))
 	for i, s := range d.selections {
 		selections[i] = c.selection(s, file, rule)
+		selections[i].label = s.name
 	}
 	kids := make([]expr, len(d.conditions))
 	for i, cond := range d.conditions {
@@ -266,6 +272,10 @@ func condExpr(cond *condition, selections []expr) expr {
 		}
 		for _, i := range cond.found {
 			e.kids = append(e.kids, selections[i])
+		}
+		e.label = "any of " + cond.name
+		if cond.op == conditionAllOf {
+			e.label = "all of " + cond.name
 		}
 		return e
 	case conditionAnd:
@@ -441,6 +451,7 @@ func (c *compiler) finish() {
 			}
 		}
 	}
+	s.byName = c.fields
 	s.pool.New = func() any { return newScratch(s) }
 }
 

@@ -28,6 +28,8 @@ type expr struct {
 	op        exprOp
 	predicate int32
 	kids      []expr
+	// label names the part for people: a selection, a guard, a filter. Empty where the operator says enough.
+	label string
 }
 
 // holds evaluates e. It recurses as deep as the condition, which is bounded.

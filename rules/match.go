@@ -39,6 +39,7 @@ type Set struct {
 	gated      []int32
 	gates      []gate
 	fields     []field
+	byName     map[string]int32
 	predicates []predicate
 	computed   []computedGroup
 	automata   []automaton
@@ -47,7 +48,8 @@ type Set struct {
 	pool       sync.Pool
 }
 
-// compiledRule is a rule with its condition over the set's predicates.
+// compiledRule is a rule with its condition over the set's predicates. With guards or filters, the first kid is the
+// rule's own condition.
 type compiledRule struct {
 	rule *Rule
 	expr expr

@@ -141,6 +141,8 @@ func (d *document) parseRule(pairs []pair) *Rule {
 			r.LogSource = d.logSource(n)
 		case "detection":
 			detection = n
+		case "tests":
+			r.Tests = d.tests(n)
 		default:
 			r.Custom = append(r.Custom, d.custom(p))
 		}
@@ -155,6 +157,12 @@ func (d *document) parseRule(pairs []pair) *Rule {
 		d.fault(d.root, "", "expected a detection, got none")
 	} else {
 		r.Detection = d.detection(detection, nil)
+	}
+	for i := range r.Tests {
+		r.Tests[i].RuleFile = r.File
+		if r.Tests[i].Rule == "" {
+			r.Tests[i].Rule = r.Key()
+		}
 	}
 	for _, w := range r.Detection.warnings {
 		w.File, w.Rule = r.File, r.Key()

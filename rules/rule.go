@@ -34,6 +34,8 @@ type Rule struct {
 	// File, Line and Col say where the document begins.
 	File      string
 	Line, Col int
+	// Tests are the cases written inline, under the attribute "tests".
+	Tests []Test
 	// Warnings were found while parsing: things that are allowed and rarely meant.
 	Warnings []*Fault
 }

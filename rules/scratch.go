@@ -10,6 +10,8 @@ type scratch struct {
 	// stopped says that no rule is possible any more; broken holds where the event breaks.
 	stopped bool
 	broken  *SyntaxError
+	// complete makes the walk go to the end of the event whatever the gates say: for Explain.
+	complete bool
 
 	alive    []uint64
 	alternat []uint64
@@ -69,7 +71,7 @@ func newScratch(s *Set) *scratch {
 
 // begin readies sc for an event.
 func (sc *scratch) begin(event string) {
-	sc.event, sc.stopped, sc.broken = event, false, nil
+	sc.event, sc.stopped, sc.broken, sc.complete = event, false, nil, false
 	if sc.stamp++; sc.stamp == 0 { // after 2^32 events stamps would repeat
 		clear(sc.slots)
 		clear(sc.seen)

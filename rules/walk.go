@@ -263,6 +263,9 @@ func (sc *scratch) fill(slot int32, start, end, rest int) int {
 // absent settles a slot without a value.
 func (sc *scratch) absent(slot int32) int {
 	sc.slots[slot] = slotState{stamp: sc.stamp, absent: true}
+	if sc.complete {
+		return 0
+	}
 	info := &sc.set.slots[slot]
 	if info.gate >= 0 && sc.apply(sc.set.gates[info.gate].absent) < 0 {
 		return -1
