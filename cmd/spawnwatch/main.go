@@ -44,7 +44,8 @@ func run(args []string, std streams) int {
 	root := newRoot(std)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
-	if err == nil {
+	if err == nil || errors.Is(err, syscall.EPIPE) {
+		// Whoever reads the output has enough of it.
 		return exitOK
 	}
 	var exit *exitError

@@ -79,6 +79,9 @@ func choose(flag, value string, allowed ...string) (string, error) {
 
 func replay(ctx context.Context, std streams, o replayOptions, args []string) error {
 	began := time.Now()
+	if len(args) == 0 {
+		args = []string{"-"}
+	}
 	cfg, err := o.configure(std)
 	if err != nil {
 		return err
