@@ -5,6 +5,7 @@ package enrich
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -24,6 +25,11 @@ type Options struct {
 	TicketAnnotation string
 	// Thresholds turn a score into a severity; default: [alert.DefaultThresholds].
 	Thresholds alert.Thresholds
+	// OwnerKeys are labels and annotations of one's own that tell about owners; they are tried before those in common use.
+	OwnerKeys []OwnerKey
+	// SnapshotCluster is the cluster whose roles the snapshot holds: alerts of another get no answer out of it. Empty takes
+	// it for all.
+	SnapshotCluster string
 	// Event says what becomes of the audit event in the alert; default: redacted.
 	Event EventMode
 	// Budget is how long the enrichment of one alert may take; default: 2 s. Beyond it the alert goes out with what the
@@ -52,7 +58,10 @@ type Enricher struct {
 	ownerKeys []ownerKey
 	dangers   []dangerousRight
 	security  *podSecurity
-	snapshot  atomic.Pointer[Snapshot]
+	// techniques and tactics are those of ATT&CK, by id and by name.
+	techniques map[string]technique
+	tactics    map[string]string
+	snapshot   atomic.Pointer[Snapshot]
 }
 
 // step is one enricher. Later ones build on what earlier ones found.
@@ -77,6 +86,13 @@ func New(o Options) (*Enricher, error) {
 			return nil, fmt.Errorf("allow[%d]: %w", i, err)
 		}
 	}
+	if err := checkAnnotation(o.TicketAnnotation); err != nil {
+		return nil, fmt.Errorf("ticket_annotation: %w", err)
+	}
+	own, err := ownOwnerKeys(o.OwnerKeys)
+	if err != nil {
+		return nil, err
+	}
 	switch o.Event {
 	case "":
 		o.Event = EventRedacted
@@ -90,7 +106,7 @@ func New(o Options) (*Enricher, error) {
 	if o.Failed == nil {
 		o.Failed = func(string) {}
 	}
-	e := &Enricher{options: o, ownerKeys: ownerKeys(), dangers: dangerousRights(), security: newPodSecurity()}
+	e := &Enricher{options: o, ownerKeys: append(own, ownerKeys()...), dangers: dangerousRights(), security: newPodSecurity(), techniques: techniqueTable(), tactics: tacticTable()}
 	e.steps = []step{
 		{"workload", e.describe},
 		{"images", e.images},
@@ -113,6 +129,20 @@ func New(o Options) (*Enricher, error) {
 // SetSnapshot swaps the roles that rights are looked up in; nil forgets them.
 func (e *Enricher) SetSnapshot(s *Snapshot) { e.snapshot.Store(s) }
 
+// checkAnnotation refuses what cannot be the key of an annotation.
+func checkAnnotation(key string) error {
+	prefix, name, ok := strings.Cut(key, "/")
+	if !ok {
+		prefix, name = "", key
+	}
+	if name == "" || len(name) > 63 || ok && !isName253(prefix) || strings.ContainsFunc(name, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_' && r != '.'
+	}) {
+		return fmt.Errorf("expected the key of an annotation such as example.com/change-ticket, got %q", key)
+	}
+	return nil
+}
+
 // Enrich fills in a. It takes at most the budget, and whatever goes wrong inside of an enricher is a note in a. The event
 // behind v must stay as it is even after Enrich has returned, since an enricher that ran out of time may still read it.
 func (e *Enricher) Enrich(v *audit.View, a *alert.Alert) {
@@ -132,6 +162,8 @@ func (e *Enricher) Enrich(v *audit.View, a *alert.Alert) {
 	case <-budget.C:
 		e.options.Failed("budget")
 		a.Notes = append(a.Notes, alert.Note{Code: "enrichment_timeout", Text: fmt.Sprintf("enrichment took longer than %s: this alert holds only what the event says of itself", e.options.Budget)})
+		a.Score, a.Severity = alert.Assess(a.Reasons, e.options.Thresholds)
+		redact(a)
 	}
 }
 
@@ -140,6 +172,7 @@ func detached(a *alert.Alert) alert.Alert {
 	c := *a
 	if a.Workload != nil {
 		w := *a.Workload
+		w.Labels = slices.Clone(w.Labels)
 		c.Workload = &w
 	}
 	c.Reasons, c.Notes, c.Rules = slices.Clone(a.Reasons), slices.Clone(a.Notes), slices.Clone(a.Rules)
@@ -163,18 +196,34 @@ func (e *Enricher) failed(s *step, a *alert.Alert, err error) {
 	a.Notes = append(a.Notes, alert.Note{Code: "enricher_failed", Text: fmt.Sprintf("the enricher %q could not do its work: %v", s.name, err)})
 }
 
-// redact takes credentials out of what the alert repeats from the event.
+// redact takes credentials out of what the alert repeats from the event. Enrichers that run later repeat the clean text.
 func (e *Enricher) redact(_ *Input, a *alert.Alert) error {
-	if a.Workload != nil {
-		for i := range a.Workload.Containers {
-			c := &a.Workload.Containers[i]
-			c.Command, c.Args = Arguments(c.Command), Arguments(c.Args)
+	redact(a)
+	return nil
+}
+
+func redact(a *alert.Alert) {
+	if w := a.Workload; w != nil {
+		for i := range w.Containers {
+			c := &w.Containers[i]
+			c.Command, c.Args, c.Image.Raw = Arguments(c.Command), Arguments(c.Args), imageText(c.Image.Raw)
+		}
+		for i := range w.Labels {
+			l := &w.Labels[i]
+			l.Value = labelText(l.Key, l.Value)
 		}
 	}
-	a.Request.URI = Text(a.Request.URI)
-	a.Request.Message = Text(a.Request.Message)
+	a.Request.URI = URI(a.Request.URI)
+	a.Request.Message = Message(a.Request.Message)
 	a.Actor.UserAgent = Text(a.Actor.UserAgent)
-	return nil
+}
+
+// labelText redacts the value of a label or annotation, which may be secret by its key.
+func labelText(key, value string) string {
+	if value != "" && value != "true" && value != "false" && isSecretKey(key) {
+		return Redacted
+	}
+	return Text(value)
 }
 
 // event adds the audit event itself.

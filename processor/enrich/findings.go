@@ -23,10 +23,28 @@ func (f *finder) add(code, text string) {
 
 // minerWords are names of mining programs and of the protocol they speak. They are compared with whole words of an image or
 // command line, so that "determiner" is none.
-var minerWords = regexp.MustCompile(`(?i)(?:^|[^a-z0-9])(xmrig|xmr-stak|minerd|cpuminer|ccminer|ethminer|cgminer|bfgminer|nbminer|t-rex-miner|phoenixminer|nanominer|lolminer|kdevtmpfsi|kinsing|monero|xmr|cryptonight|randomx|stratum\+(?:tcp|ssl|tls)|nicehash|minexmr|supportxmr|moneroocean|2miners|hashvault|nanopool)(?:[^a-z0-9]|$)`)
+var minerWords = regexp.MustCompile(`(?i)(?:^|[^a-z0-9])(xmrig|xmr-stak|minerd|cpuminer|ccminer|ethminer|cgminer|bfgminer|nbminer|t-rex-miner|phoenixminer|nanominer|lolminer|kdevtmpfsi|kinsing|monero|xmr|cryptonight|randomx|stratum[12]?\+(?:tcp|ssl|tls)|nicehash|minexmr|supportxmr|moneroocean|2miners|hashvault|nanopool)(?:[^a-z0-9]|$)`)
+
+// minerClues are parts of all of minerWords: what holds none is not searched.
+var minerClues = clueWords{"xmr", "miner", "kdevtmpfsi", "kinsing", "monero", "cryptonight", "randomx", "stratum", "nicehash", "hashvault", "nanopool"}
 
 // shellWords open a shell towards another host.
 var shellWords = regexp.MustCompile(`(?i)/dev/(?:tcp|udp)/|\b(?:nc|ncat|netcat)\b[^|;&]*\s-[a-z]*[ec]\b|\bsocat\b[^|;&]*\bexec\b|bash\s+-i\b|python[0-9.]*\s+-c\b.*\bsocket\b|mkfifo\b.*\b(?:nc|ncat|netcat|telnet)\b|\bperl\s+-e\b.*\bsocket\b`)
+
+// shellClues are parts of all of shellWords.
+var shellClues = clueWords{"/dev/", "nc", "netcat", "socat", "bash", "socket", "mkfifo"}
+
+// clueWords are in lower case, one of which a text must hold to be worth the search by a regular expression.
+type clueWords []string
+
+func (words clueWords) in(lower string) bool {
+	for _, w := range words {
+		if strings.Contains(lower, w) {
+			return true
+		}
+	}
+	return false
+}
 
 // sensitivePaths are paths of a node that give it away; what lies below counts too.
 var sensitivePaths = []string{
@@ -55,13 +73,13 @@ func (e *Enricher) findings(in *Input, a *alert.Alert) error {
 	if w := a.Workload; w != nil {
 		workloadFindings(&f, in, a, w)
 		for i := range w.Containers {
-			containerFindings(&f, &w.Containers[i])
+			containerFindings(&f, in, &w.Containers[i])
 		}
 		for i := range w.Volumes {
 			volumeFindings(&f, &w.Volumes[i])
 		}
 		if len(w.Rights.Dangerous) > 0 {
-			f.add("dangerous_rights", "its service account "+w.Rights.Dangerous[0].Text)
+			f.add("dangerous_rights", "its service account "+w.ServiceAccount+" "+w.Rights.Dangerous[0].Text)
 		}
 	}
 	switch a.Outcome {
@@ -116,12 +134,14 @@ func workloadFindings(f *finder, in *Input, a *alert.Alert, w *alert.Workload) {
 		a.Actor.Type == alert.ServiceAccount && !strings.HasPrefix(a.Actor.User, "system:serviceaccount:kube-system:")) {
 		f.add("system_namespace", "made in "+w.Namespace+" by "+a.Actor.User)
 	}
-	if name := w.Name + w.GenerateName; a.Actor.Type != alert.Node && !w.Controlled {
-		if like := lookalike(name); like != "" && !slices.Contains(systemNamespaces, w.Namespace) || imitates(name) != "" {
-			if like == "" {
-				like = imitates(name)
-			}
-			f.add("lookalike_name", "its name imitates that of "+like)
+	if a.Actor.Type != alert.Node && !w.Controlled {
+		name := orElse(w.Name, w.GenerateName)
+		like := imitates(name)
+		if like == "" && !slices.Contains(systemNamespaces, w.Namespace) {
+			like = lookalike(name)
+		}
+		if like != "" {
+			f.add("lookalike_name", "its name "+name+" imitates that of "+like+", a part of the cluster")
 		}
 	}
 	switch a.Policy.Intended.State {
@@ -146,24 +166,64 @@ func lookalike(name string) string {
 	return ""
 }
 
-// imitates names the system component that a name is one slip away from: kube-proxi, c0redns, kubeproxy.
+// imitates names the system component that a name is one slip away from: kube-proxi, c0redns, kubeproxy, etcdd-x is none
+// (short names have too many neighbours).
 func imitates(name string) string {
-	folded := strings.NewReplacer("0", "o", "1", "l", "-", "", "_", "").Replace(strings.ToLower(name))
+	if lookalike(name) != "" {
+		return ""
+	}
+	folded := strings.NewReplacer("0", "o", "1", "l", "3", "e", "5", "s", "_", "-").Replace(strings.ToLower(name))
 	for _, s := range systemNames {
-		plain := strings.ReplaceAll(s, "-", "")
-		if name != s && !strings.HasPrefix(name, s+"-") && len(plain) > 5 && strings.HasPrefix(folded, plain) {
+		if len(s) < 6 {
+			continue
+		}
+		// As many parts as the component's name has, what follows is the hash that controllers add; and all of it run together.
+		if head := parts(folded, strings.Count(s, "-")+1); oneSlip(head, s) || strings.HasPrefix(folded, strings.ReplaceAll(s, "-", "")) {
 			return s
 		}
 	}
 	return ""
 }
 
-func containerFindings(f *finder, c *alert.Container) {
-	words := strings.Join(append(append([]string{c.Image.Raw}, c.Command...), c.Args...), " ")
-	if m := minerWords.FindStringSubmatch(words); m != nil {
-		f.add("miner", "container "+c.Name+": "+m[1]+" is the name of a miner or of what one talks to")
+// parts are the first n parts of a name between dashes.
+func parts(name string, n int) string {
+	for i := range len(name) {
+		if name[i] == '-' {
+			if n--; n == 0 {
+				return name[:i]
+			}
+		}
 	}
-	if shellWords.MatchString(words) {
+	return name
+}
+
+// oneSlip tells whether one byte changed, left out, added or swapped with its neighbour makes b of a; also whether they are
+// equal.
+func oneSlip(a, b string) bool {
+	for len(a) > 0 && len(b) > 0 && a[0] == b[0] {
+		a, b = a[1:], b[1:]
+	}
+	for len(a) > 0 && len(b) > 0 && a[len(a)-1] == b[len(b)-1] {
+		a, b = a[:len(a)-1], b[:len(b)-1]
+	}
+	return len(a) <= 1 && len(b) <= 1 || len(a) == 2 && len(b) == 2 && a[0] == b[1] && a[1] == b[0]
+}
+
+// maxSearched is how much of the command line of a container is searched, in bytes: 256 KiB.
+const maxSearched = 256 << 10
+
+func containerFindings(f *finder, in *Input, c *alert.Container) {
+	words := c.Image.Raw
+	if len(c.Command)+len(c.Args) > 0 {
+		words += " " + commandLine(c, maxSearched)
+	}
+	lower := strings.ToLower(words)
+	if minerClues.in(lower) {
+		if m := minerWords.FindStringSubmatch(words); m != nil {
+			f.add("miner", "container "+c.Name+": "+m[1]+" is the name of a miner or of what one talks to")
+		}
+	}
+	if shellClues.in(lower) && shellWords.MatchString(words) {
 		f.add("reverse_shell", "container "+c.Name+": its command opens a shell towards another host")
 	}
 	if c.Security.Privileged == alert.True {
@@ -180,7 +240,7 @@ func containerFindings(f *finder, c *alert.Container) {
 	if c.Image.Raw != "" && c.Image.Digest == "" && (c.Image.Tag == "" || c.Image.Tag == "latest") {
 		f.add("latest_tag", "image "+c.Image.Raw+" names no fixed version")
 	}
-	if c.Type != alert.Ephemeral && (c.Resources.CPULimit == "" || c.Resources.MemoryLimit == "") {
+	if in.complete() && c.Type != alert.Ephemeral && (c.Resources.CPULimit == "" || c.Resources.MemoryLimit == "") {
 		f.add("no_limits", "container "+c.Name+" has no limit for CPU or memory")
 	}
 }

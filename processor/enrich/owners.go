@@ -1,6 +1,8 @@
 package enrich
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spawnwatch/spawnwatch/processor/alert"
@@ -45,9 +47,56 @@ func setOnce(field *string, value string) {
 	}
 }
 
-// owners answers whom to ask: from the labels and annotations of the workload, then from the team file.
+// OwnerKey is a label or annotation of one's own that tells about the owners of a workload.
+type OwnerKey struct {
+	// Key is the label or annotation, as example.com/squad.
+	Key string `yaml:"key"`
+	// Field is what it tells: team, contact, chat, runbook, application, managed_by or repository.
+	Field string `yaml:"field"`
+}
+
+func ownOwnerKeys(keys []OwnerKey) ([]ownerKey, error) {
+	var all []ownerKey
+	for i, k := range keys {
+		if err := checkAnnotation(k.Key); err != nil {
+			return nil, fmt.Errorf("owner_keys[%d]: %w", i, err)
+		}
+		var field func(*alert.Owners) *string
+		switch k.Field {
+		case "team":
+			field = func(o *alert.Owners) *string { return &o.Team }
+		case "contact":
+			field = func(o *alert.Owners) *string { return &o.Contact }
+		case "chat":
+			field = func(o *alert.Owners) *string { return &o.Chat }
+		case "runbook":
+			field = func(o *alert.Owners) *string { return &o.Runbook }
+		case "application":
+			field = func(o *alert.Owners) *string { return &o.Application }
+		case "managed_by":
+			field = func(o *alert.Owners) *string { return &o.ManagedBy }
+		case "repository":
+			field = func(o *alert.Owners) *string { return &o.Repository }
+		default:
+			return nil, fmt.Errorf("owner_keys[%d]: expected field team, contact, chat, runbook, application, managed_by or repository, got %q", i, k.Field)
+		}
+		all = append(all, ownerKey{k.Key, func(o *alert.Owners, v string) { setOnce(field(o), v) }})
+	}
+	return all, nil
+}
+
+// owners answers whom to ask: from the labels and annotations of the workload, which are its maker's claims, then from the
+// team file.
 func (e *Enricher) owners(in *Input, a *alert.Alert) error {
 	o := &a.Owners
+	var sources []string
+	use := func(source string, set func()) {
+		before := *o
+		set()
+		if !sameOwners(&before, o) && !slices.Contains(sources, source) {
+			sources = append(sources, source)
+		}
+	}
 	if a.Workload != nil {
 		for _, k := range e.ownerKeys {
 			value, where := in.label(k.key), "label "
@@ -57,24 +106,28 @@ func (e *Enricher) owners(in *Input, a *alert.Alert) error {
 			if value == "" {
 				continue
 			}
-			value = Text(value)
-			k.set(o, value)
+			value = labelText(k.key, value)
+			use(where+k.key, func() { k.set(o, value) })
 			if !hasLabel(o.Labels, k.key) {
 				o.Labels = append(o.Labels, alert.Label{Key: k.key, Value: value})
 			}
-			setOnce(&o.Source, where+k.key)
 		}
 	}
 	if t, ok := e.team(a.Request.Object.Namespace); ok {
-		if o.Team == "" {
-			o.Source = "team file"
-		}
-		setOnce(&o.Team, t.Team)
-		setOnce(&o.Contact, t.Contact)
-		setOnce(&o.Chat, t.Chat)
-		setOnce(&o.Runbook, t.Runbook)
+		use("team file", func() {
+			setOnce(&o.Team, t.Team)
+			setOnce(&o.Contact, t.Contact)
+			setOnce(&o.Chat, t.Chat)
+			setOnce(&o.Runbook, t.Runbook)
+		})
 	}
+	o.Source = strings.Join(sources, ", ")
 	return nil
+}
+
+func sameOwners(a, b *alert.Owners) bool {
+	return a.Team == b.Team && a.Contact == b.Contact && a.Chat == b.Chat && a.Runbook == b.Runbook &&
+		a.Application == b.Application && a.ManagedBy == b.ManagedBy && a.Repository == b.Repository
 }
 
 func hasLabel(labels []alert.Label, key string) bool {

@@ -3,10 +3,11 @@ package enrich
 import (
 	"encoding/json"
 	"fmt"
-	"sort"
 	"strings"
+	"sync"
 
 	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/component-helpers/auth/rbac/validation"
 
 	"github.com/spawnwatch/spawnwatch/processor/alert"
@@ -16,12 +17,14 @@ import (
 //
 //	kubectl get clusterroles,clusterrolebindings,roles,rolebindings -A -o json
 //
-// It is immutable.
+// What it says is never written to again; it is safe for concurrent use.
 type Snapshot struct {
-	// bySubject holds the bindings of each service account ("namespace/name") and group.
+	// byAccount and byGroup hold the bindings of each service account ("namespace/name") and group.
 	byAccount map[string][]boundRole
 	byGroup   map[string][]boundRole
-	bindings  int
+	// found keeps the rights that were worked out before, by account. It cannot outgrow the snapshot: accounts without a
+	// binding of their own share the entry of their namespace, or that of all.
+	found sync.Map
 }
 
 // boundRole is a role as one binding gives it.
@@ -30,41 +33,58 @@ type boundRole struct {
 	// scope is "cluster" or a namespace.
 	scope string
 	rules []rbacv1.PolicyRule
+	// missing: the snapshot does not hold the role.
+	missing bool
 }
+
+// maxSnapshot is the largest snapshot that is read, in bytes: 256 MiB, some 200,000 bindings.
+const maxSnapshot = 256 << 20
 
 // scopeCluster is the scope of a ClusterRoleBinding.
 const scopeCluster = "cluster"
 
 // ParseSnapshot reads the List that kubectl prints. Objects of other kinds are left out. A binding to a role that is not
-// in the list gives nothing, as in the cluster.
+// in the list gives nothing, as in the cluster. A list without any role or binding is refused: it is something else.
 func ParseSnapshot(data []byte) (*Snapshot, error) {
-	var list struct {
+	if len(data) > maxSnapshot {
+		return nil, fmt.Errorf("the snapshot has %d bytes, at most %d are read", len(data), maxSnapshot)
+	}
+	var whole struct {
+		Kind  string            `json:"kind"`
 		Items []json.RawMessage `json:"items"`
 	}
-	if err := json.Unmarshal(data, &list); err != nil {
-		return nil, fmt.Errorf("expected the JSON list that kubectl get … -o json prints: %w", err)
+	if err := json.Unmarshal(data, &whole); err != nil {
+		return nil, fmt.Errorf("expected the JSON list that kubectl get clusterroles,clusterrolebindings,roles,rolebindings -A -o json prints: %w", err)
 	}
 	roles := map[string][]rbacv1.PolicyRule{}
 	var bindings []json.RawMessage
-	for i, item := range list.Items {
+	for i, item := range whole.Items {
 		var role struct {
-			Kind     string `json:"kind"`
-			Metadata struct {
-				Name, Namespace string
-			} `json:"metadata"`
-			Rules []rbacv1.PolicyRule `json:"rules"`
+			Kind     string            `json:"kind"`
+			Metadata metav1.ObjectMeta `json:"metadata"`
+			// Rules are decoded for roles only.
+			Rules json.RawMessage `json:"rules"`
 		}
 		if err := json.Unmarshal(item, &role); err != nil {
 			return nil, fmt.Errorf("item %d of the list: %w", i, err)
 		}
 		switch role.Kind {
 		case "ClusterRole", "Role":
-			roles[roleKey(role.Kind, role.Metadata.Namespace, role.Metadata.Name)] = role.Rules
+			var rules []rbacv1.PolicyRule
+			if len(role.Rules) > 0 {
+				if err := json.Unmarshal(role.Rules, &rules); err != nil {
+					return nil, fmt.Errorf("item %d of the list, %s %s: rules: %w", i, role.Kind, role.Metadata.Name, err)
+				}
+			}
+			roles[roleKey(role.Kind, role.Metadata.Namespace, role.Metadata.Name)] = rules
 		case "ClusterRoleBinding", "RoleBinding":
 			bindings = append(bindings, item)
 		}
 	}
-	s := &Snapshot{byAccount: map[string][]boundRole{}, byGroup: map[string][]boundRole{}, bindings: len(bindings)}
+	if len(roles)+len(bindings) == 0 {
+		return nil, fmt.Errorf("expected the list that kubectl get clusterroles,clusterrolebindings,roles,rolebindings -A -o json prints, got kind %q with %d items, none of them a role or a binding", whole.Kind, len(whole.Items))
+	}
+	s := &Snapshot{byAccount: map[string][]boundRole{}, byGroup: map[string][]boundRole{}}
 	for _, item := range bindings {
 		var b rbacv1.RoleBinding // a ClusterRoleBinding has the same fields
 		if err := json.Unmarshal(item, &b); err != nil {
@@ -84,9 +104,11 @@ func (s *Snapshot) bind(b *rbacv1.RoleBinding, roles map[string][]rbacv1.PolicyR
 		bound.binding, bound.scope = "RoleBinding/"+b.Namespace+"/"+b.Name, b.Namespace
 		if b.RoleRef.Kind == "Role" {
 			roleNamespace = b.Namespace
+			bound.role = "Role/" + b.Namespace + "/" + b.RoleRef.Name
 		}
 	}
-	bound.rules = roles[roleKey(b.RoleRef.Kind, roleNamespace, b.RoleRef.Name)]
+	rules, ok := roles[roleKey(b.RoleRef.Kind, roleNamespace, b.RoleRef.Name)]
+	bound.rules, bound.missing = rules, !ok
 	for _, subject := range b.Subjects {
 		switch subject.Kind {
 		case rbacv1.ServiceAccountKind:
@@ -117,6 +139,9 @@ func (s *Snapshot) rolesOf(namespace, name string) []boundRole {
 	return all
 }
 
+// everythingCode is the code of the right that holds all others.
+const everythingCode = "everything"
+
 // dangerousRight is a right that leads further: to secrets, to other workloads, to other identities.
 type dangerousRight struct {
 	code, text string
@@ -131,7 +156,7 @@ func rule(verb, group, resource string) rbacv1.PolicyRule {
 func dangerousRights() []dangerousRight {
 	const rbac = "rbac.authorization.k8s.io"
 	return []dangerousRight{
-		{"everything", "may do everything", []rbacv1.PolicyRule{rule("*", "*", "*")}},
+		{everythingCode, "may do everything", []rbacv1.PolicyRule{rule("*", "*", "*")}},
 		{"read_secrets", "may read Secrets", []rbacv1.PolicyRule{rule("get", "", "secrets"), rule("list", "", "secrets"), rule("watch", "", "secrets")}},
 		{"exec", "may run commands in Pods", []rbacv1.PolicyRule{rule("create", "", "pods/exec"), rule("get", "", "pods/exec"), rule("create", "", "pods/attach"), rule("update", "", "pods/ephemeralcontainers"), rule("patch", "", "pods/ephemeralcontainers")}},
 		{"create_pods", "may create Pods, and so run as any service account of the namespace", []rbacv1.PolicyRule{
@@ -160,56 +185,117 @@ func dangerousRights() []dangerousRight {
 }
 
 // rights answers what the service account of the workload may do.
-func (e *Enricher) rights(_ *Input, a *alert.Alert) error {
+func (e *Enricher) rights(in *Input, a *alert.Alert) error {
 	w := a.Workload
 	if w == nil {
 		return nil
 	}
 	snapshot := e.snapshot.Load()
+	unknown := ""
 	switch {
+	case w.ServiceAccount == "" && in.Template == nil:
+		unknown = "unknown, because " + in.unjudged()
 	case w.ServiceAccount == "":
-		w.Rights = alert.Rights{State: alert.RightsUnknown, Text: "unknown, because the event does not show which service account it runs as"}
-		return nil
+		unknown = "unknown, because the event does not show which one it is"
 	case snapshot == nil:
-		w.Rights = alert.Rights{State: alert.RightsUnknown, Text: "unknown, because no snapshot of the cluster's roles is configured (enrich.rbac_snapshot)"}
+		unknown = "unknown, because no snapshot of the cluster's roles is configured (enrich.rbac_snapshot); the command asks the cluster"
+	case e.options.SnapshotCluster != "" && a.Cluster != e.options.SnapshotCluster:
+		unknown = "unknown, because the snapshot of roles is that of another cluster (" + e.options.SnapshotCluster + ")"
+	}
+	if unknown != "" {
+		w.Rights = alert.Rights{State: alert.RightsUnknown, Text: unknown}
 		return nil
 	}
-	roles := snapshot.rolesOf(w.Namespace, w.ServiceAccount)
-	found := e.dangerous(roles)
-	names := map[string]bool{}
-	for i := range roles {
-		names[roles[i].role] = true
-	}
-	text := fmt.Sprintf("%d roles in %d bindings, by the snapshot", len(names), len(roles))
-	if len(found) == 0 {
-		text += "; none of the rights that lead further"
-	}
-	w.Rights = alert.Rights{State: alert.RightsKnown, Text: text, Dangerous: found}
+	w.Rights = snapshot.rightsOf(w.Namespace, w.ServiceAccount, e.dangers)
 	return nil
 }
 
-// dangerous lists each dangerous right once per scope, with the first binding that gives it.
-func (e *Enricher) dangerous(roles []boundRole) []alert.Right {
-	var found []alert.Right
-	seen := map[string]bool{}
+// rightsOf works the rights out, once per account. The list in what it returns is shared: read only.
+func (s *Snapshot) rightsOf(namespace, name string, dangers []dangerousRight) alert.Rights {
+	key := namespace + "/" + name
+	if len(s.byAccount[key]) == 0 {
+		key = namespace + "/"
+		if len(s.byGroup["system:serviceaccounts:"+namespace]) == 0 {
+			key = ""
+		}
+	}
+	if known, ok := s.found.Load(key); ok {
+		return known.(alert.Rights)
+	}
+	rights := evaluate(s.rolesOf(namespace, name), dangers)
+	s.found.Store(key, rights)
+	return rights
+}
+
+// maxRights bounds the rights that an alert lists: an account may be bound in every namespace.
+const maxRights = 40
+
+func evaluate(roles []boundRole, dangers []dangerousRight) alert.Rights {
+	found := dangerous(roles, dangers)
+	names := map[string]bool{}
+	missing := 0
 	for i := range roles {
-		r := &roles[i]
-		for _, d := range e.dangers {
-			key := d.code + "\x00" + r.scope
-			if seen[key] || !allows(r.rules, d.any) {
-				continue
+		names[roles[i].role] = true
+		if roles[i].missing {
+			missing++
+		}
+	}
+	text := fmt.Sprintf("%s in %s, by the snapshot", count(len(names), "role"), count(len(roles), "binding"))
+	if missing > 0 {
+		text += fmt.Sprintf(" (%s to a role that the snapshot does not hold: what it gives is unknown)", count(missing, "binding"))
+	}
+	switch n := len(found); {
+	case n == 0:
+		text += "; none of the rights that lead further"
+	case n > maxRights:
+		text += fmt.Sprintf("; %d rights that lead further, the first %d listed", n, maxRights)
+		found = found[:maxRights]
+	}
+	return alert.Rights{State: alert.RightsKnown, Text: text, Dangerous: found}
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// dangerous lists each dangerous right once per scope, with the first binding that gives it: those of the whole cluster
+// first, then by how far they lead. What is allowed on named objects only is told apart.
+func dangerous(roles []boundRole, dangers []dangerousRight) []alert.Right {
+	var found []alert.Right
+	everything := map[string]bool{}
+	for _, clusterWide := range [...]bool{true, false} {
+		for _, d := range dangers {
+			seen := map[string]bool{}
+			for i := range roles {
+				r := &roles[i]
+				if (r.scope == scopeCluster) != clusterWide || seen[r.scope] || everything[r.scope] || everything[scopeCluster] {
+					continue
+				}
+				text := d.text
+				if !allows(r.rules, d.any) {
+					names := named(r.rules, d.any)
+					if len(names) == 0 {
+						continue
+					}
+					text += " (only " + strings.Join(names, ", ") + ")"
+				}
+				seen[r.scope] = true
+				found = append(found, alert.Right{Code: d.code, Scope: r.scope, Role: r.role, Binding: r.binding, Text: text})
 			}
-			seen[key] = true
-			found = append(found, alert.Right{Code: d.code, Scope: r.scope, Role: r.role, Binding: r.binding, Text: d.text})
-			if d.code == "everything" {
-				break // it says all the others
+			if d.code == everythingCode { // says all the others
+				for scope := range seen {
+					everything[scope] = true
+				}
 			}
 		}
 	}
-	sort.SliceStable(found, func(i, j int) bool { return found[i].Scope == scopeCluster && found[j].Scope != scopeCluster })
 	return found
 }
 
+// allows reports whether the rules cover one of any.
 func allows(rules, any []rbacv1.PolicyRule) bool {
 	for i := range any {
 		if ok, _ := validation.Covers(rules, any[i:i+1]); ok {
@@ -217,4 +303,33 @@ func allows(rules, any []rbacv1.PolicyRule) bool {
 		}
 	}
 	return false
+}
+
+// maxNamed bounds the names that a right lists.
+const maxNamed = 5
+
+// named lists the objects that the rules allow one of any on, where they do so by name. A create is never allowed by name,
+// since the name is not known then.
+func named(rules, any []rbacv1.PolicyRule) []string {
+	var names []string
+	for i := range rules {
+		if len(rules[i].ResourceNames) == 0 {
+			continue
+		}
+		open := rules[i]
+		open.ResourceNames = nil
+		for j := range any {
+			if any[j].Verbs[0] == "create" {
+				continue
+			}
+			if ok, _ := validation.Covers([]rbacv1.PolicyRule{open}, any[j:j+1]); ok {
+				names = append(names, rules[i].ResourceNames...)
+				break
+			}
+		}
+	}
+	if len(names) > maxNamed {
+		names = append(names[:maxNamed:maxNamed], "…")
+	}
+	return names
 }
