@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"math/bits"
 	"sort"
 )
 
@@ -179,18 +180,47 @@ func (c *compiler) wants(e *expr, negated bool) []int32 {
 	return nil
 }
 
-// triggered runs the automata that rules still wait for, and excludes those whose patterns did not occur.
+// triggerFrom is how many rules must wait for an automaton before it runs ahead of them. Fewer are asked one by one, and
+// run it only if the rest of their conditions gets that far: the text may be long, or computed at some cost.
+const triggerFrom = 8
+
+// triggered runs the automata that many rules still wait for, and excludes those whose patterns did not occur.
 func (sc *scratch) triggered() {
 	t := &sc.set.trigger
+	ran := false
 	for id, mask := range t.concerned {
-		if overlap(sc.alive, mask) && !sc.run(int32(id)) {
+		if inCommon(sc.alive, mask) < triggerFrom {
+			continue
+		}
+		if !sc.run(int32(id)) {
 			return // too many values to remember: the predicates see to it
 		}
+		ran = true
+	}
+	if !ran {
+		return
 	}
 	sc.admitted(t.free)
+	for id, mask := range t.concerned {
+		if sc.runs[id] == sc.stamp {
+			continue
+		}
+		for w, m := range mask {
+			sc.alternat[w] |= m
+		}
+	}
 	for w := range sc.alive {
 		sc.alive[w] &= sc.alternat[w]
 	}
+}
+
+// inCommon counts the bits that a and b have in common.
+func inCommon(a, b []uint64) int {
+	n := 0
+	for i, x := range a {
+		n += bits.OnesCount64(x & b[i])
+	}
+	return n
 }
 
 // admitted sets sc.alternat to the rules in free and those that a pattern found so far lets pass.
