@@ -459,14 +459,7 @@ func (c *compiler) gates() {
 	s := c.set
 	bySlot := map[int32]map[string]*constraint{}
 	for i, r := range s.rules {
-		seen := map[int32]bool{}
-		list := c.needs(&r.expr, false)
-		for _, n := range list {
-			if seen[n.slot] {
-				continue
-			}
-			seen[n.slot] = true
-			n, _ = tightest(list, n.slot)
+		for _, n := range c.needs(&r.expr, false) {
 			key := n.key()
 			if bySlot[n.slot] == nil {
 				bySlot[n.slot] = map[string]*constraint{}

@@ -44,6 +44,11 @@ func (a *alternative) numeric() bool {
 	return a.ranged || a.test.op == opNumber || a.test.op >= opLess && a.test.op <= opGreaterEqual
 }
 
+// names tells alternatives that are one text or number.
+func (a *alternative) names() bool {
+	return !a.absent && !a.present && !a.ranged && (a.test.op == opEqual || a.test.op == opNumber)
+}
+
 func (a *alternative) admits(v *scalar, sc *scratch) bool {
 	switch {
 	case a.absent:
@@ -71,60 +76,37 @@ const smallNumbers = 1000
 // prepare computes the masks of all values that rules name.
 func (g *gate) prepare() {
 	sc := &scratch{}
-	byText := map[string][]*constraint{} // folded text -> constraints that name it
-	var general []*constraint            // those that compare more than texts
+	// named tells, by folded text, which constraints of nothing but texts name it; the others are asked.
+	named := map[string]map[*constraint]bool{}
+	plain := map[*constraint]bool{}
 	for _, c := range g.constraints {
-		plain := true
+		plain[c] = true
 		for i := range c.alts {
 			a := &c.alts[i]
-			if a.numeric() {
-				g.numbers = true
-			}
-			plain = plain && (a.absent || a.test.op == opEqual && !a.test.cased && !a.present && !a.ranged)
-		}
-		if !plain {
-			general = append(general, c)
+			g.numbers = g.numbers || a.numeric()
+			plain[c] = plain[c] && (a.absent || a.names() && a.test.op == opEqual && !a.test.cased)
 		}
 		for i := range c.alts {
-			a := &c.alts[i]
-			if !a.absent && !a.present && !a.ranged && (a.test.op == opEqual || a.test.op == opNumber) {
+			if a := &c.alts[i]; plain[c] && a.names() {
 				key := fold(a.test.text)
-				if a.test.op == opNumber {
-					key = fold(a.test.shown)
+				if named[key] == nil {
+					named[key] = map[*constraint]bool{}
 				}
-				if plain {
-					byText[key] = append(byText[key], c)
-				} else if byText[key] == nil {
-					byText[key] = []*constraint{}
-				}
+				named[key][c] = true
 			}
 		}
 	}
-	// base is for a value that plain constraints do not name.
-	base := func(v *scalar, named []*constraint) []uint64 {
+	// base excludes the rules of every constraint that does not admit the value.
+	base := func(v *scalar, naming map[*constraint]bool) []uint64 {
 		mask := append([]uint64(nil), g.all...)
 		for _, c := range g.constraints {
+			admits := naming[c]
+			if !plain[c] || v.kind == kindNull {
+				admits = c.admits(v, sc)
+			}
 			for w, m := range c.mask {
-				mask[w] &^= m
-			}
-		}
-		admit := func(c *constraint) {
-			for w, m := range c.mask {
-				mask[w] |= m
-			}
-		}
-		for _, c := range named {
-			admit(c)
-		}
-		for _, c := range general {
-			if c.admits(v, sc) {
-				admit(c)
-			}
-		}
-		if v.kind == kindNull {
-			for _, c := range g.constraints {
-				if c.admits(v, sc) {
-					admit(c)
+				if !admits {
+					mask[w] &^= m
 				}
 			}
 		}
@@ -132,13 +114,13 @@ func (g *gate) prepare() {
 	}
 	text := func(s string) []uint64 {
 		v := scalar{kind: kindString, text: s}
-		return base(&v, byText[fold(s)])
+		return base(&v, named[fold(s)])
 	}
-	g.exact = make(map[string][]uint64, 2*len(byText))
+	g.exact = make(map[string][]uint64, 2*len(named))
 	for _, c := range g.constraints {
 		for i := range c.alts {
 			a := &c.alts[i]
-			if a.absent || a.present || a.ranged || a.test.op != opEqual && a.test.op != opNumber {
+			if !a.names() {
 				continue
 			}
 			for _, s := range []string{a.test.shown, fold(a.test.shown), a.test.text} {

@@ -253,11 +253,23 @@ func (d *document) scalar(n *yaml.Node) (value, bool) {
 		}
 	case "!!float":
 		v.kind = valueFloat
-		if f, err := strconv.ParseFloat(n.Value, 64); err == nil {
+		if isInteger(n.Value) { // one beyond 64 bits
+			v.kind = valueInt
+		} else if f, err := strconv.ParseFloat(n.Value, 64); err == nil {
 			v.text = shortNumber(f)
 		} else if _, ok := parseDecimal(n.Value); !ok {
 			v.kind = valueText
 		}
 	}
 	return v, true
+}
+
+func isInteger(s string) bool {
+	s = strings.TrimPrefix(s, "-")
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return s != ""
 }
