@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -40,6 +41,7 @@ type Conn struct {
 	transport *kafka.Transport
 	dialer    *kafka.Dialer
 	username  string
+	worked    atomic.Bool // some request was answered: listener and credentials are the right ones
 }
 
 // New prepares the way to a cluster; it reads the TLS files and connects to nobody.
@@ -111,6 +113,7 @@ func (c *Conn) RoundTrip(ctx context.Context, broker int32, req protocol.Message
 	if err != nil {
 		return nil, err
 	}
+	c.worked.Store(true)
 	return res.(*answer).Message, nil
 }
 

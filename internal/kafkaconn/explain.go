@@ -68,18 +68,22 @@ func (c *Conn) advice(err error) string {
 		return "the broker could not prove that it knows the password: is this the right cluster?"
 	case errors.Is(err, kafka.UnsupportedSASLMechanism):
 		return fmt.Sprintf("the broker does not offer %s on this listener: set sasl.mechanism to one of its sasl.enabled.mechanisms", c.mechanismName())
+	case errors.Is(err, kafka.IllegalSASLState):
+		return "this listener knows no SASL: use the broker's SASL listener, or remove sasl"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "nothing listens there: is the broker up, and is the port that of a listener?"
 	case errors.As(err, &kerr):
 		return codeAdvice(kerr)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		switch {
+		case c.worked.Load():
+			return "" // a broker that went away, nothing that a person set wrong
 		case c.transport.TLS == nil && c.transport.SASL == nil:
 			return "the broker closed the connection: this listener probably wants TLS (set tls) or SASL (set sasl)"
 		case c.transport.TLS == nil:
 			return "the broker closed the connection: this listener probably wants TLS (set tls)"
 		case c.transport.SASL == nil:
-			return "the broker closed the connection: this listener probably wants SASL (set sasl) or a client certificate (tls.cert, tls.key)"
+			return "the broker closed the connection: this listener probably speaks no TLS (remove tls, or use its TLS listener), or wants SASL (set sasl) or a client certificate (tls.cert, tls.key)"
 		}
 		return "the broker closed the connection: check that this listener speaks both TLS and SASL"
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):

@@ -130,9 +130,24 @@ func (s *Sink) session(ctx context.Context) (*session, error) {
 	}
 	ask, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
-	res, err := s.conn.RoundTrip(ask, kafkaconn.AnyBroker, &initproducerid.Request{TransactionTimeoutMs: 60000, ProducerID: -1, ProducerEpoch: -1})
+	for wait := firstBackoff; ; wait *= 2 {
+		session, err := s.identify(ask)
+		if err == nil {
+			s.current = session
+			return session, nil
+		}
+		// A broker that has just started, or is out of ids, has to fetch some first. That is no refusal of a message.
+		if !errors.Is(err, kafka.GroupLoadInProgress) && !errors.Is(err, kafka.GroupCoordinatorNotAvailable) || sleep(ask, wait) != nil {
+			return nil, fmt.Errorf("the cluster gives no producer id: %w", err)
+		}
+	}
+}
+
+// identify asks for a session once.
+func (s *Sink) identify(ctx context.Context) (*session, error) {
+	res, err := s.conn.RoundTrip(ctx, kafkaconn.AnyBroker, &initproducerid.Request{TransactionTimeoutMs: 60000, ProducerID: -1, ProducerEpoch: -1})
 	if err != nil {
-		return nil, fmt.Errorf("the cluster gives no producer id: %w", err)
+		return nil, err
 	}
 	answer, ok := res.(*initproducerid.Response)
 	if !ok {
@@ -140,15 +155,14 @@ func (s *Sink) session(ctx context.Context) (*session, error) {
 	}
 	switch code := kafka.Error(answer.ErrorCode); {
 	case code == 0:
-		s.current = &session{producer: answer.ProducerID, epoch: answer.ProducerEpoch}
+		return &session{producer: answer.ProducerID, epoch: answer.ProducerEpoch}, nil
 	case errors.Is(code, kafka.ClusterAuthorizationFailed):
 		// Before Kafka 2.8 this takes IdempotentWrite on the cluster. Better some repeats than no alert.
 		s.settings.Logger.Warn("the cluster's ACLs grant no producer id (IdempotentWrite): a batch whose answer is lost may be written twice", "sink", s.settings.Name)
-		s.current = anonymous
+		return anonymous, nil
 	default:
-		return nil, fmt.Errorf("the cluster gives no producer id: %w", code)
+		return nil, code
 	}
-	return s.current, nil
 }
 
 // forget drops a session that is of no use any more.

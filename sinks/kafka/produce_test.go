@@ -305,6 +305,7 @@ func TestNobodyWaits(t *testing.T) {
 
 func TestWithoutAProducerID(t *testing.T) {
 	c := newCluster(t)
+	c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.InitProducerID}, TopLevel: true, Err: kerr.CoordinatorLoadInProgress, Count: 2})
 	c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.InitProducerID}, TopLevel: true, Err: kerr.ClusterAuthorizationFailed, Count: -1})
 	s := c.open(t, Config{Topic: "alerts"})
 	defer shut(t, s)

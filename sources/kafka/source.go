@@ -15,7 +15,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"log/slog"
 	"regexp"
 	"slices"
 	"strings"
@@ -279,7 +278,7 @@ func hopeless(err error) bool {
 		return true
 	}
 	for _, code := range []kafka.Error{
-		kafka.SASLAuthenticationFailed, kafka.UnsupportedSASLMechanism, kafka.TopicAuthorizationFailed, kafka.GroupAuthorizationFailed,
+		kafka.SASLAuthenticationFailed, kafka.UnsupportedSASLMechanism, kafka.IllegalSASLState, kafka.TopicAuthorizationFailed, kafka.GroupAuthorizationFailed,
 		kafka.ClusterAuthorizationFailed, kafka.InconsistentGroupProtocol, kafka.InvalidSessionTimeout, kafka.InvalidGroupId, kafka.InvalidTopic,
 	} {
 		if errors.Is(err, code) {
@@ -396,7 +395,7 @@ func (s *Source) log(text, kind string, args ...any) {
 	if suppressed > 0 {
 		args = append(args, "suppressed", suppressed)
 	}
-	s.settings.Logger.Warn(text, append([]any{slog.String("source", s.settings.Name)}, args...)...)
+	s.settings.Logger.Warn(text, args...)
 }
 
 var _ sources.Source = (*Source)(nil)
