@@ -30,12 +30,12 @@ func (e *Enricher) contain(r *responses, in *Input, t target, a *alert.Alert) {
 	}
 	revokeGrant(r, &a.Actor.Grant)
 	if a.Actor.Type == alert.ServiceAccount {
-		r.add(1, "Revoke the tokens of "+a.Actor.User+", which made the request", revokeTokens(a.Actor.User))
+		r.add(1, "Revoke the tokens of "+a.Actor.User+", which made the request (all who run as it lose theirs)", revokeTokens(a.Actor.User))
 	}
 	if w != nil && w.ServiceAccount != "" && t.exists {
 		user := "system:serviceaccount:" + w.Namespace + ":" + w.ServiceAccount
 		if user != a.Actor.User {
-			r.add(1, "Revoke the tokens of "+user+", as which it runs", revokeTokens(user))
+			r.add(1, "Revoke the tokens of "+user+", as which it runs (all who run as it lose theirs)", revokeTokens(user))
 		}
 	}
 }

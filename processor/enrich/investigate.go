@@ -199,7 +199,7 @@ func policyAnswer(in *Input, a *alert.Alert) string {
 			parts = append(parts, "admission noted: "+n.Detail)
 		case n.Type == alert.AdmissionExempt:
 			parts = append(parts, "exempt from the namespace's level: "+n.Detail)
-		case n.Source == "pod-security.kubernetes.io/enforce-policy":
+		case n.Source == enforcePolicy:
 			parts = append(parts, "the namespace enforces "+n.Detail)
 		}
 	}

@@ -12,13 +12,38 @@ func prevent(r *responses, a *alert.Alert) {
 	if w == nil {
 		return
 	}
-	level := map[alert.PSSLevel]string{alert.PSSPrivileged: "baseline", alert.PSSBaseline: "restricted"}[a.Policy.PSSLevel]
-	if level != "" && isName253(w.Namespace) && !contains(systemNamespaces, w.Namespace) {
+	if level := raisedLevel(a); level != "" && isName253(w.Namespace) && !contains(systemNamespaces, w.Namespace) {
 		r.add(4, "Prevent its like: let the namespace enforce the "+level+" level of the Pod Security Standards (first with --dry-run=server: it lists what would break)",
 			command("kubectl", "label", "--overwrite", "namespace/"+w.Namespace, "pod-security.kubernetes.io/enforce="+level))
 	}
 	r.add(4, "Prevent it: a ValidatingAdmissionPolicy that refuses these images in this namespace", preventCommand(a, w))
 }
+
+// raisedLevel is the lowest level that would have refused the workload; "" where it reaches all of them, where its level is
+// unknown, and where the namespace enforces that much already (admission writes this into the event).
+func raisedLevel(a *alert.Alert) string {
+	wanted := ""
+	switch a.Policy.PSSLevel {
+	case alert.PSSPrivileged:
+		wanted = "baseline"
+	case alert.PSSBaseline:
+		wanted = "restricted"
+	case alert.PSSRestricted, alert.PSSUnknown:
+		return ""
+	}
+	for i := range a.Policy.Admission {
+		if n := &a.Policy.Admission[i]; n.Source == enforcePolicy {
+			switch enforced, _, _ := strings.Cut(n.Detail, ":"); enforced {
+			case wanted, "restricted":
+				return ""
+			}
+		}
+	}
+	return wanted
+}
+
+// enforcePolicy is the annotation in which admission tells the level that the namespace enforces: "baseline:latest".
+const enforcePolicy = "pod-security.kubernetes.io/enforce-policy"
 
 // The objects of admissionregistration.k8s.io/v1 (KEP-3488), as much of them as is needed.
 type admissionPolicy struct {

@@ -155,7 +155,7 @@ func allowCommand(a *alert.Alert, w *alert.Workload) string {
 		return ""
 	}
 	// A list in block style, whose items are JSON, can be appended to.
-	return redirect(command("printf", "- %s\\n", text), " >> allow.yaml")
+	return redirect(command("printf", "%s\\n", "- "+text), " >> allow.yaml")
 }
 
 // redirect appends a redirection to a command, if there is one.
