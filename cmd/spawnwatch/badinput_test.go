@@ -14,15 +14,18 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestMain lets the test binary stand in for the program, so that exit codes and memory are those of a process.
+// TestMain lets the test binary stand in for the program, so that exit codes and memory are those of a process: by a
+// variable, and under its own name for the scripts in testdata/script.
 func TestMain(m *testing.M) {
 	if os.Getenv("SPAWNWATCH_TEST_MAIN") == "1" {
 		main()
 		return
 	}
-	os.Exit(m.Run())
+	testscript.Main(m, map[string]func(){"spawnwatch": main})
 }
 
 // process is the outcome of a whole process.

@@ -424,19 +424,18 @@ func (p *page) commands(a *cardAlert) {
 			p.command("look", cyan, "", step.Command)
 		}
 	}
-	first := true
+	// Of each kind the first: the gentlest.
+	shown := map[string]bool{}
 	for _, r := range a.Respond {
-		switch {
-		case r.Step != stepStop || r.Command == "":
-		case strings.HasPrefix(r.Title, "Revoke the binding"):
-			p.command("revoke", boldRed, r.Title, r.Command)
-		case first && strings.HasPrefix(r.Title, "Find"):
-			p.command("find", boldRed, r.Title, r.Command)
-			first = false
-		case first && !strings.HasPrefix(r.Title, "Revoke"):
-			p.command("stop", boldRed, r.Title, r.Command)
-			first = false
+		label := "stop"
+		if verb, _, _ := strings.Cut(r.Title, " "); verb == "Find" || verb == "Revoke" {
+			label = strings.ToLower(verb)
 		}
+		if r.Step != stepStop || r.Command == "" || shown[label] {
+			continue
+		}
+		shown[label] = true
+		p.command(label, boldRed, r.Title, r.Command)
 	}
 }
 

@@ -22,9 +22,7 @@ func newConfigCommand(std streams) *cobra.Command {
 		Use:   "config",
 		Short: "Print a commented configuration, or a JSON Schema of it",
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return usageError("expected %q or %q", "config example", "config schema")
-		},
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(&cobra.Command{
 		Use:   "example",

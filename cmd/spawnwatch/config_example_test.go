@@ -287,7 +287,6 @@ func TestConfigCommand(t *testing.T) {
 	}{
 		{[]string{"config", "example"}, exitOK, exampleConfig},
 		{[]string{"config", "schema"}, exitOK, configSchema},
-		{[]string{"config"}, exitUsage, ""},
 		{[]string{"config", "exmaple"}, exitUsage, ""},
 		{[]string{"config", "example", "more"}, exitUsage, ""},
 	} {
