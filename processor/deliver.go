@@ -16,7 +16,11 @@ import (
 
 // deliver publishes the alerts to every route and then the dead letters. It returns nil once all are durable, and an
 // error only when ctx ended first.
-func (p *Processor) deliver(ctx context.Context, b *sources.Batch, out *outbox) error {
+func (p *Processor) deliver(ctx context.Context, b *sources.Batch, out *outbox, done *Delivery) error {
+	if len(out.alerts) == 0 && len(out.letters) == 0 {
+		return nil
+	}
+	began := time.Now()
 	alerts := p.withoutRepeats(out.alerts)
 	if len(alerts) > 0 {
 		refused, err := p.publishAlerts(ctx, b, alerts)
@@ -33,6 +37,15 @@ func (p *Processor) deliver(ctx context.Context, b *sources.Batch, out *outbox) 
 	p.repeats.add(alerts)
 	p.counters.alerts.Add(uint64(len(alerts)))
 	p.counters.repeats.Add(uint64(len(out.alerts) - len(alerts)))
+	done.Publish, done.Repeats = time.Since(began), len(out.alerts)-len(alerts)
+	for i := range alerts {
+		done.Published = append(done.Published, &alerts[i].AlertReport)
+	}
+	if p.cfg.DeadLetter.Sink != nil {
+		for i := range out.letters {
+			done.Letters = count(done.Letters, out.letters[i].bad.Reason, 1)
+		}
+	}
 	return nil
 }
 
@@ -41,7 +54,7 @@ func (p *Processor) withoutRepeats(alerts []pending) []pending {
 	kept := make([]pending, 0, len(alerts))
 	inBatch := make(map[string]struct{}, len(alerts))
 	for i := range alerts {
-		id := alerts[i].id
+		id := alerts[i].ID
 		if _, twice := inBatch[id]; twice || p.repeats.seen(id) {
 			continue
 		}
@@ -75,10 +88,10 @@ func (p *Processor) publishRoute(ctx context.Context, b *sources.Batch, r *Route
 	msgs := make([]sinks.Message, 0, len(alerts))
 	for i := range alerts {
 		a := &alerts[i]
-		if r.MinSeverity != "" && a.severity.Less(r.MinSeverity) {
+		if r.MinSeverity != "" && a.Severity.Less(r.MinSeverity) {
 			continue
 		}
-		msgs = append(msgs, sinks.Message{ID: a.id, Labels: a.labels, Value: a.values[f], Headers: r.headers(a.headers)})
+		msgs = append(msgs, sinks.Message{ID: a.ID, Labels: a.Labels, Value: a.values[f], Headers: r.headers(a.headers, a.Trace)})
 	}
 	var refused []letter
 	err := p.publish(ctx, r.Name, r.Sink, msgs, func(m *sinks.Message, cause error) {
@@ -93,12 +106,13 @@ func (p *Processor) publishRoute(ctx context.Context, b *sources.Batch, r *Route
 	return refused, err
 }
 
-// headers names the headers of an alert as the transport of the route wants them.
-func (r *Route) headers(of []alert.Header) []sinks.Header {
+// headers names the headers of an alert as the transport of the route wants them. The trace stands there twice: under the
+// name that W3C Trace Context gives it, and as the attribute of CloudEvents' distributed tracing extension.
+func (r *Route) headers(of []alert.Header, trace TraceContext) []sinks.Header {
 	if r.Attributes == "" {
 		return nil
 	}
-	named := make([]sinks.Header, 0, len(of)+1)
+	named := make([]sinks.Header, 0, len(of)+5)
 	named = append(named, sinks.Header{Key: "content-type", Value: "application/json"})
 	for _, h := range of {
 		key := h.Key
@@ -109,6 +123,12 @@ func (r *Route) headers(of []alert.Header) []sinks.Header {
 			key = r.Attributes + key
 		}
 		named = append(named, sinks.Header{Key: key, Value: h.Value})
+	}
+	if trace.Parent != "" {
+		named = append(named, sinks.Header{Key: "traceparent", Value: trace.Parent}, sinks.Header{Key: r.Attributes + "traceparent", Value: trace.Parent})
+	}
+	if trace.State != "" {
+		named = append(named, sinks.Header{Key: "tracestate", Value: trace.State}, sinks.Header{Key: r.Attributes + "tracestate", Value: trace.State})
 	}
 	return named
 }
@@ -127,7 +147,9 @@ func (p *Processor) formatIndex(name string) int {
 func (p *Processor) publish(ctx context.Context, name string, sink sinks.Sink, msgs []sinks.Message, refused func(*sinks.Message, error)) error {
 	pause := p.cfg.RetryMin
 	for try := 1; len(msgs) > 0; try++ {
-		err := sink.Publish(ctx, msgs)
+		tryCtx, tried := p.cfg.Meter.Try(ctx, Try{Sink: name, Messages: len(msgs), Number: try})
+		err := sink.Publish(tryCtx, msgs)
+		tried(err)
 		if err == nil {
 			return nil
 		}
@@ -154,8 +176,10 @@ func (p *Processor) publish(ctx context.Context, name string, sink sinks.Sink, m
 			return context.Cause(ctx)
 		}
 		p.counters.retries.Add(1)
-		p.cfg.Logger.WarnContext(ctx, "publishing failed, trying again",
-			"sink", name, "messages", len(msgs), "try", try, "pause", pause, "error", failed)
+		if due, leftOut := p.warned[name].pass(time.Now()); due {
+			p.cfg.Logger.WarnContext(ctx, "publishing failed, trying again",
+				"sink", name, "messages", len(msgs), "try", try, "pause", pause, "lines_left_out", leftOut, "error", failed)
+		}
 		if err := wait(ctx, pause); err != nil {
 			return err
 		}
@@ -200,7 +224,7 @@ func (p *Processor) publishLetters(ctx context.Context, out *outbox) error {
 		for i := range letters {
 			byID[msgs[i].ID] = &letters[i]
 		}
-		err := p.publish(ctx, "dead_letter", p.cfg.DeadLetter.Sink, msgs, func(m *sinks.Message, cause error) {
+		err := p.publish(ctx, DeadLetterName, p.cfg.DeadLetter.Sink, msgs, func(m *sinks.Message, cause error) {
 			l := byID[m.ID]
 			if len(l.record) > limit {
 				refused = append(refused, l.cut(limit))

@@ -14,6 +14,9 @@ import (
 // matched turns an event that rules matched into an alert, unless it folds.
 func (w *worker) matched(item envelope.Item, hits []rules.Hit) {
 	w.stats.Matched++
+	for i := range hits {
+		w.out.report.Rules = count(w.out.report.Rules, hits[i].Rule.ID, 1)
+	}
 	v := &w.view
 	event := item.Event
 	if w.p.cfg.Enricher != nil {
@@ -21,7 +24,7 @@ func (w *worker) matched(item envelope.Item, hits []rules.Hit) {
 		event = bytes.Clone(event)
 		v = new(audit.View)
 	}
-	if err := w.p.cfg.Model.Read(event, v); err != nil {
+	if err := w.p.cfg.Model.ReadMembers(event, &w.members, v); err != nil {
 		w.fault(item, alert.ReasonMalformed, err.Error())
 		return
 	}
@@ -55,7 +58,10 @@ func (w *worker) matched(item envelope.Item, hits []rules.Hit) {
 
 // keep encodes the alert into the outbox, once in every format that a route wants.
 func (w *worker) keep(a *alert.Alert) {
-	p := pending{id: a.ID, severity: a.Severity, labels: labelsOf(a), headers: w.headersOf(a)}
+	p := pending{
+		AlertReport: AlertReport{ID: a.ID, Severity: a.Severity, Labels: labelsOf(a), Time: a.Time, Detected: a.DetectedAt, Trace: TraceOf(w.record.Headers)},
+		headers:     w.headersOf(a),
+	}
 	for i := range w.p.formats {
 		start := len(w.out.arena)
 		w.out.arena = w.p.formats[i].encode(w.out.arena, a)

@@ -2,7 +2,6 @@ package processor
 
 import (
 	"github.com/spawnwatch/spawnwatch/processor/alert"
-	"github.com/spawnwatch/spawnwatch/sinks"
 )
 
 // outbox holds what one chunk of a batch gave rise to, until it has been published. It owns all its bytes: alerts may
@@ -13,14 +12,14 @@ type outbox struct {
 	arena   []byte
 	// parts are the outboxes that alerts and letters were gathered from.
 	parts []*outbox
+	// report is for the meter.
+	report Report
 }
 
 // pending is an alert that waits to be published.
 type pending struct {
-	id       string
-	labels   sinks.Labels
-	severity alert.Severity
-	headers  []alert.Header
+	AlertReport
+	headers []alert.Header
 	// values are its encodings, by index into Processor.formats.
 	values [maxFormats][]byte
 }
@@ -42,6 +41,7 @@ func (o *outbox) reset() {
 	clear(o.alerts)
 	clear(o.letters)
 	clear(o.parts)
+	o.report.reset()
 	o.alerts, o.letters, o.parts = o.alerts[:0], o.letters[:0], o.parts[:0]
 	if cap(o.arena) > keepArena {
 		o.arena = nil

@@ -142,7 +142,9 @@ type Config struct {
 	// Now is the clock; default: time.Now.
 	Now      func() time.Time
 	Observer Observer
-	Logger   *slog.Logger
+	// Meter is optional.
+	Meter  Meter
+	Logger *slog.Logger
 }
 
 // Processor computes and delivers. It is safe for concurrent use.
@@ -157,6 +159,8 @@ type Processor struct {
 	headers bool
 
 	counters counters
+	// warned are the warnings about sinks that repeat, by their names.
+	warned map[string]*occasional
 }
 
 // format is one encoding that at least one route wants.
@@ -204,8 +208,15 @@ func New(cfg Config) (*Processor, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	p := &Processor{cfg: cfg, repeats: newRepeatWindow(cfg.RepeatWindow), workers: make(chan *worker, cfg.Workers)}
+	if cfg.Meter == nil {
+		cfg.Meter = noMeter{}
+	}
+	p := &Processor{
+		cfg: cfg, repeats: newRepeatWindow(cfg.RepeatWindow), workers: make(chan *worker, cfg.Workers),
+		warned: map[string]*occasional{DeadLetterName: new(occasional)},
+	}
 	for i := range cfg.Routes {
+		p.warned[cfg.Routes[i].Name] = new(occasional)
 		if err := p.addFormat(cfg.Routes[i].Format); err != nil {
 			errs = append(errs, fmt.Errorf("sink %q: %w", cfg.Routes[i].Name, err))
 		}
@@ -248,20 +259,33 @@ func (p *Processor) Handler(foreign Foreign) sources.Handler {
 }
 
 // handle computes the batch and publishes what came out. See [sources.Handler] for its contract.
-func (p *Processor) handle(ctx context.Context, b *sources.Batch, foreign Foreign) error {
-	out, err := p.compute(ctx, b, foreign)
-	if err != nil {
+func (p *Processor) handle(ctx context.Context, b *sources.Batch, foreign Foreign) (err error) {
+	ctx, meter := p.cfg.Meter.Begin(ctx, b)
+	var out *outbox
+	var done Delivery
+	defer func() {
+		meter.End(ctx, done, err)
+		if out != nil {
+			p.release(out)
+		}
+	}()
+	if out, err = p.compute(ctx, b, foreign); err != nil {
 		return err
 	}
-	defer p.release(out)
+	for i := range out.alerts {
+		out.report.Alerts = append(out.report.Alerts, &out.alerts[i].AlertReport)
+	}
+	meter.Computed(ctx, &out.report)
 	if b.After != nil {
+		began := time.Now()
 		select {
 		case <-b.After:
+			done.Turn = time.Since(began)
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
-	return p.deliver(ctx, b, out)
+	return p.deliver(ctx, b, out, &done)
 }
 
 // compute runs the batch through the workers; a batch larger than a chunk is shared among them. What comes out is in
@@ -285,6 +309,7 @@ func (p *Processor) compute(ctx context.Context, b *sources.Batch, foreign Forei
 			whole.alerts = append(whole.alerts, o.alerts...)
 			whole.letters = append(whole.letters, o.letters...)
 			whole.parts = append(whole.parts, o)
+			whole.report.add(&o.report)
 		}
 	}
 	if err != nil {
@@ -300,11 +325,14 @@ func (p *Processor) compute(ctx context.Context, b *sources.Batch, foreign Forei
 }
 
 func (p *Processor) computeChunk(ctx context.Context, b *sources.Batch, records []sources.Record, foreign Foreign) (*outbox, error) {
+	came := time.Now()
 	select {
 	case w := <-p.workers:
+		began := time.Now()
 		out := p.outs.Get().(*outbox)
 		w.work(b, records, foreign, out)
 		p.counters.add(&w.stats)
+		out.report.Stats, out.report.Wait, out.report.Compute = w.stats, began.Sub(came), time.Since(began)
 		p.workers <- w
 		return out, nil
 	case <-ctx.Done():

@@ -42,6 +42,6 @@ func (w *repeatWindow) add(msgs []pending) {
 		if len(w.young) >= w.half {
 			w.old, w.young = w.young, make(map[string]struct{}, w.half)
 		}
-		w.young[msgs[i].id] = struct{}{}
+		w.young[msgs[i].ID] = struct{}{}
 	}
 }

@@ -52,6 +52,23 @@ func (c *counters) add(s *Stats) {
 	c.ignored.Add(s.Ignored)
 }
 
+// add sums up what is known before anything is published.
+func (s *Stats) add(o *Stats) {
+	s.Records += o.Records
+	s.Bytes += o.Bytes
+	s.Events += o.Events
+	s.Rejected += o.Rejected
+	s.Matched += o.Matched
+	s.Created += o.Created
+	s.Unknown += o.Unknown
+	s.Folded += o.Folded
+	s.Bad += o.Bad
+	s.Ignored += o.Ignored
+}
+
+// Workers says how many workers there are, and how many of them compute right now.
+func (p *Processor) Workers() (all, busy int) { return cap(p.workers), cap(p.workers) - len(p.workers) }
+
 // Stats returns the counts so far.
 func (p *Processor) Stats() Stats {
 	c := &p.counters

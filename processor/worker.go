@@ -18,9 +18,11 @@ type worker struct {
 	p      *Processor
 	reader envelope.Reader
 	hits   []rules.Hit
-	view   audit.View
-	build  builder
-	stats  Stats
+	// members of the event that was checked last
+	members audit.Members
+	view    audit.View
+	build   builder
+	stats   Stats
 
 	// of the chunk in hand
 	set     *rules.Set
@@ -92,7 +94,8 @@ func (w *worker) Event(item envelope.Item) {
 		return
 	}
 	// A candidate, or an event that no field has excluded: only now all of its bytes are read.
-	if f := envelope.Check(item.Event); f != nil {
+	w.members.Reset()
+	if f := envelope.CheckMembers(item.Event, &w.members); f != nil {
 		w.invalid(item, f)
 		return
 	}
@@ -133,6 +136,7 @@ func (w *worker) fault(item envelope.Item, reason, detail string) {
 // bad keeps a dead letter and tells the observer.
 func (w *worker) bad(index int, reason, detail string, raw []byte) {
 	w.stats.Bad++
+	w.out.report.Bad = count(w.out.report.Bad, reason, 1)
 	l := letter{
 		bad: BadRecord{
 			Origin: w.batch.Origin, Offset: w.record.Offset, Line: w.record.Line, Index: index,
