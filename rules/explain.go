@@ -139,11 +139,11 @@ func (sc *scratch) explainField(n *Node, p *predicate) {
 	n.Absent = !st.present
 	for i := st.first; i < st.last && len(n.Seen) < maxSeen; i++ {
 		v := &sc.values[i]
-		text := v.text
+		text := strings.Clone(clip(v.text))
 		if v.kind == kindString {
-			text = fmt.Sprintf("%q", clip(text))
+			text = fmt.Sprintf("%q", text)
 		}
-		n.Seen = append(n.Seen, strings.Clone(clip(text)))
+		n.Seen = append(n.Seen, text)
 	}
 	switch more := int(st.last-st.first) - len(n.Seen); {
 	case st.spilled:

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"sort"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -137,7 +138,12 @@ func (g *gate) prepare() {
 	if g.numbers {
 		g.small = make([][]uint64, smallNumbers)
 		shared := map[string][]uint64{}
+		turns := g.turns(named)
 		for n := range g.small {
+			if n > 0 && !turns[n] {
+				g.small[n] = g.small[n-1]
+				continue
+			}
 			m := text(strconv.Itoa(n))
 			var key strings.Builder
 			for _, w := range m {
@@ -149,6 +155,49 @@ func (g *gate) prepare() {
 			g.small[n] = shared[key.String()]
 		}
 	}
+}
+
+// turns marks the integers at which the mask may differ from that of the integer before: those that are named or follow
+// one, and the ends of ranges. It marks all where a constraint looks at digits as text.
+func (g *gate) turns(named map[string]map[*constraint]bool) (at [smallNumbers]bool) {
+	mark := func(n int) {
+		for i := max(n-1, 0); i <= min(n+1, smallNumbers-1); i++ {
+			at[i] = true
+		}
+	}
+	from := func(d decimal) {
+		mark(sort.Search(smallNumbers, func(n int) bool {
+			v := scalar{kind: kindString, text: strconv.Itoa(n)}
+			own, _ := v.decimal()
+			return own.compare(d) >= 0
+		}))
+	}
+	for key := range named {
+		if n, err := strconv.Atoi(key); err == nil {
+			mark(n)
+		}
+	}
+	for _, c := range g.constraints {
+		for i := range c.alts {
+			switch a := &c.alts[i]; {
+			case a.absent, a.present, a.names() && a.test.op == opEqual:
+				if n, err := strconv.Atoi(a.test.shown); err == nil {
+					mark(n)
+				}
+			case a.ranged:
+				from(a.low)
+				from(a.high)
+			case a.numeric():
+				from(a.test.number)
+			default:
+				for n := range at {
+					at[n] = true
+				}
+				return at
+			}
+		}
+	}
+	return at
 }
 
 // plainText tells texts that stand in JSON as they are.

@@ -56,7 +56,7 @@ func TestKeyOrder(t *testing.T) {
 	set := samplePack(t)
 	checked := 0
 	for i, e := range corpus(t, "rr.jsonl.gz") {
-		if i%20 != 0 || len(e) > 8000 {
+		if i%20 != 0 || len(e) > 8000 || raceDetector && i%100 != 0 {
 			continue
 		}
 		want, _, err := set.Match(e, nil)
@@ -85,8 +85,8 @@ func TestKeyOrder(t *testing.T) {
 			checked++
 		}
 	}
-	if checked < 1000 {
-		t.Errorf("expected more than a thousand orders, got %d", checked)
+	if checked < 200 {
+		t.Errorf("expected hundreds of orders, got %d", checked)
 	}
 }
 
@@ -143,7 +143,10 @@ func TestBrokenEvents(t *testing.T) {
 // Nesting is passed without recursion: ten million brackets cost time, not the stack.
 func TestDeepEvents(t *testing.T) {
 	set := mustCompile(t, oneRule("  s:\n    a.b: x\n  w: [y]\n  condition: s or w\n"), nil, Options{})
-	const depth = 10_000_000
+	depth := 10_000_000
+	if raceDetector {
+		depth /= 10
+	}
 	deep := strings.Repeat("[", depth) + `"x"` + strings.Repeat("]", depth)
 	for _, event := range []string{`{"z":` + deep + `}`, `{"a":` + deep + `}`, `{"a":{"b":` + deep + `}}`} {
 		want := strings.HasPrefix(event, `{"a":{`)
@@ -200,7 +203,7 @@ func TestNoAllocationsWithoutAHit(t *testing.T) {
 		}
 	}
 	i := 0
-	perEvent := testing.AllocsPerRun(5000, func() {
+	perEvent := testing.AllocsPerRun(3000, func() {
 		if hits, _, _ := set.Match(quiet[i%len(quiet)], nil); len(hits) > 0 {
 			t.Fatal("a hit")
 		}
@@ -214,7 +217,7 @@ func TestNoAllocationsWithoutAHit(t *testing.T) {
 // Match appends, keeps nothing, and can be called from everywhere at once.
 func TestMatchIsConcurrentAndKeepsNothing(t *testing.T) {
 	set := samplePack(t)
-	events := corpus(t, "rr.jsonl.gz")[:1500]
+	events := corpus(t, "rr.jsonl.gz")[:800]
 	want := make([][]Hit, len(events))
 	for i, e := range events {
 		want[i], _, _ = set.Match(e, nil)

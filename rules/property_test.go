@@ -117,6 +117,9 @@ func TestMatchAgreesWithReference(t *testing.T) {
 	events := corpus(t, "rr.jsonl.gz")
 	const rulesPerSet, eventsPerSet = 24, 60
 	rounds := 12
+	if raceDetector {
+		rounds = 3
+	}
 	if n, err := strconv.Atoi(os.Getenv("RULES_ROUNDS")); err == nil {
 		rounds = n // for a long run by hand
 	}
