@@ -4,7 +4,7 @@ package audit
 type object struct {
 	// whole is the raw object, "" where there is none.
 	whole string
-	// kind, version, metadata and spec are its raw members.
+	// kind, version, metadata and spec are its raw members; more may follow behind the end of spec.
 	kind, version, metadata, spec string
 }
 
@@ -28,23 +28,31 @@ func objectOf(raw string) (o object) {
 	return o
 }
 
+// membersOfObject stops at the spec where all else that matters came before, as the API server writes it: of the largest
+// part of an event only the beginning is known then, and o.spec runs on behind it.
 func membersOfObject(raw string) (o object, rows string) {
 	if !isObject(raw) {
 		return o, ""
 	}
 	o.whole = raw
-	for m := membersOf(raw); m.next(); {
-		switch m.name() {
+	c := cursor{raw, 1}
+	for name, ok := c.key(); ok; name, ok = c.key() {
+		if name == "spec" && o.spec == "" && o.kind != "" && o.version != "" && o.metadata != "" && c.atObject() {
+			o.spec = raw[c.i:]
+			return o, rows
+		}
+		val := c.skip()
+		switch name {
 		case "kind":
-			keep(&o.kind, m.val)
+			keep(&o.kind, val)
 		case "apiVersion":
-			keep(&o.version, m.val)
+			keep(&o.version, val)
 		case "metadata":
-			keep(&o.metadata, m.val)
+			keep(&o.metadata, val)
 		case "spec":
-			keep(&o.spec, m.val)
+			keep(&o.spec, val)
 		case "rows":
-			keep(&rows, m.val)
+			keep(&rows, val)
 		}
 	}
 	return o, rows
@@ -72,7 +80,7 @@ type bodies struct {
 	metadata metadata
 	// visible: there are metadata.
 	visible bool
-	// template is the raw pod template or pod spec (or list of such), "" for none.
+	// template is the raw pod template or pod spec (or list of such), "" for none; more may follow behind its end.
 	template string
 	from     From
 	replicas string
@@ -130,6 +138,9 @@ func (o *object) template(k *kind) (template, replicas string) {
 				found = m.val
 			} else if i == 1 && m.name() == "replicas" {
 				keep(&replicas, m.val)
+			}
+			if found != "" && (i != 1 || replicas != "") {
+				break
 			}
 		}
 		template = found

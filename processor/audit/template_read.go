@@ -11,8 +11,8 @@ func (t *PodTemplate) read(k *kind, b *bodies, mem *arena) {
 		return
 	}
 	if k.pod {
-		t.Spec = b.template
 		r.spec()
+		t.Spec = b.template[:r.i]
 		return
 	}
 	r.template()

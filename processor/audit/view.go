@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"strings"
 	"time"
 )
 
@@ -74,48 +75,93 @@ func (m *Model) Read(event []byte, v *View) error {
 	v.reset()
 	v.Event = text
 
-	var raw struct {
-		request
-		auditID, level, user, impersonated, sourceIPs, agent, received, completed, timestamp, ref string
-	}
+	var raw rawEvent
 	for e := membersOf(text); e.next(); {
-		switch e.name() {
-		case "level":
-			keep(&raw.level, e.val)
-		case "auditID":
-			keep(&raw.auditID, e.val)
-		case "stage":
-			keep(&raw.stage, e.val)
-		case "requestURI":
-			keep(&raw.uri, e.val)
-		case "verb":
-			keep(&raw.verb, e.val)
-		case "user":
-			keep(&raw.user, e.val)
-		case "impersonatedUser":
-			keep(&raw.impersonated, e.val)
-		case "sourceIPs":
-			keep(&raw.sourceIPs, e.val)
-		case "userAgent":
-			keep(&raw.agent, e.val)
-		case "objectRef":
-			keep(&raw.ref, e.val)
-		case "responseStatus":
-			keep(&raw.status, e.val)
-		case "requestObject":
-			keep(&raw.object, e.val)
-		case "responseObject":
-			keep(&v.responseObject, e.val)
-		case "requestReceivedTimestamp":
-			keep(&raw.received, e.val)
-		case "stageTimestamp":
-			keep(&raw.completed, e.val)
-		case "timestamp": // audit v1alpha1, v1beta1
-			keep(&raw.timestamp, e.val)
-		case "annotations":
-			keep(&raw.annotations, e.val)
-		}
+		raw.take(v, e.name(), e.val)
 	}
+	m.fill(v, &raw)
+	return nil
+}
+
+// ReadMembers is [Model.Read] for an event whose top-level members are known already.
+func (m *Model) ReadMembers(event []byte, members *Members, v *View) error {
+	text := lend(event)
+	if len(text) == 0 || text[0] != '{' {
+		v.reset()
+		return errNoObject
+	}
+	v.reset()
+	v.Event = text
+	var raw rawEvent
+	for _, at := range members.list {
+		name := text[at[0]:at[1]]
+		if strings.IndexByte(name, '\\') >= 0 {
+			name = known(name)
+		}
+		raw.take(v, name, text[at[2]:at[3]])
+	}
+	m.fill(v, &raw)
+	return nil
+}
+
+// Members are the places of the top-level members of an event. Whoever validates the event comes by them anyway.
+type Members struct{ list [][4]int }
+
+// Member adds one member: where the text of its key begins and ends, between the quotes, and where its value does.
+func (x *Members) Member(key, keyEnd, value, valueEnd int) {
+	x.list = append(x.list, [4]int{key, keyEnd, value, valueEnd})
+}
+
+// Reset forgets all members.
+func (x *Members) Reset() { x.list = bounded(x.list) }
+
+// rawEvent holds the raw members of an event.
+type rawEvent struct {
+	request
+	auditID, level, user, impersonated, sourceIPs, agent, received, completed, timestamp, ref string
+}
+
+func (raw *rawEvent) take(v *View, name, val string) {
+	switch name {
+	case "level":
+		keep(&raw.level, val)
+	case "auditID":
+		keep(&raw.auditID, val)
+	case "stage":
+		keep(&raw.stage, val)
+	case "requestURI":
+		keep(&raw.uri, val)
+	case "verb":
+		keep(&raw.verb, val)
+	case "user":
+		keep(&raw.user, val)
+	case "impersonatedUser":
+		keep(&raw.impersonated, val)
+	case "sourceIPs":
+		keep(&raw.sourceIPs, val)
+	case "userAgent":
+		keep(&raw.agent, val)
+	case "objectRef":
+		keep(&raw.ref, val)
+	case "responseStatus":
+		keep(&raw.status, val)
+	case "requestObject":
+		keep(&raw.object, val)
+	case "responseObject":
+		keep(&v.responseObject, val)
+	case "requestReceivedTimestamp":
+		keep(&raw.received, val)
+	case "stageTimestamp":
+		keep(&raw.completed, val)
+	case "timestamp": // audit v1alpha1, v1beta1
+		keep(&raw.timestamp, val)
+	case "annotations":
+		keep(&raw.annotations, val)
+	}
+}
+
+// fill reads what the raw members say.
+func (m *Model) fill(v *View, raw *rawEvent) {
 	raw.request.ref = referenceOf(raw.ref)
 	v.requestObject = raw.object
 	mem := &v.mem
@@ -150,7 +196,6 @@ func (m *Model) Read(event []byte, v *View) error {
 		v.Folds = v.Workload.Controlled && v.Outcome != Unknown && !v.Truncated && v.Object.Subresource == ""
 	}
 	v.takeNotes()
-	return nil
 }
 
 // MarkTruncated says that the event was cut on its way here, which the event itself can't know.

@@ -22,6 +22,40 @@ func Check(json []byte) *Fault {
 	return &f
 }
 
+// MemberVisitor takes the top-level members of an object in their order: where the text of the key begins and ends, between
+// its quotes, and where the value does.
+type MemberVisitor interface {
+	Member(key, keyEnd, value, valueEnd int)
+}
+
+// CheckMembers is [Check] for an object, and shows its top-level members on the way: the pass comes by them anyway. When
+// there is a fault, members up to it have been shown.
+func CheckMembers(json []byte, v MemberVisitor) *Fault {
+	if len(json) == 0 || json[0] != '{' {
+		return Check(json)
+	}
+	var m members
+	m.open(json, 0, MaxDepth)
+	for m.next() {
+		key := cap(json) - cap(m.key) // m.key is a part of json
+		keyEnd, value := key+len(m.key), m.i
+		if m.skip() == nil {
+			break
+		}
+		v.Member(key, keyEnd, value, m.i)
+	}
+	i, c := m.i, m.code
+	if c == ok {
+		if i = skipSpace(json, i); i == len(json) {
+			return nil
+		}
+		c = wantEnd
+	}
+	f := c.fault(json, i)
+	f.Raw = json
+	return &f
+}
+
 // Eight bytes at a time: each lane of a word is one byte of text.
 const (
 	lanes   = 0x0101010101010101
