@@ -10,7 +10,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestScripts runs the command lines of testdata/script. $CORPUS is the folder with the real audit logs. Beside the
+// TestScripts runs the command lines of testdata/script. $CORPUS is the folder with the real audit logs, $SAMPLE
+// the short log of the demo. Beside the
 // commands of package testscript there is
 //
 //	exits CODE COMMAND...   run a command that must end with this code
@@ -21,6 +22,10 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	sample, err := filepath.Abs("demodata/audit.jsonl.gz")
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
 		UpdateScripts:       *update,
@@ -28,6 +33,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("CORPUS", logs)
+			e.Setenv("SAMPLE", sample)
 			e.Setenv("TMPDIR", filepath.Join(e.WorkDir, ".tmp"))
 			return nil
 		},

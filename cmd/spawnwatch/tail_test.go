@@ -194,7 +194,7 @@ func TestViewer(t *testing.T) {
 		if err := v.handle(t.Context(), &batch); err != nil {
 			t.Error(err)
 		}
-		if v.shown.Load() != c.shown || v.bad.Load() != c.bad || strings.Count(out.String(), "kube-system/debug-") < 2 {
+		if v.shown.Load() != c.shown || v.bad.Load() != c.bad || strings.Count(out.String(), "debug-") < 2 {
 			t.Errorf("%s: %d shown, %d bad\n%s", c.output, v.shown.Load(), v.bad.Load(), out.String())
 		}
 		if want := `spawnwatch: a\x1b[31m:2: not shown: `; !strings.Contains(errs.String(), want) || !strings.Contains(errs.String(), "20,000,000 bytes") {

@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -108,7 +107,7 @@ func (r terminalRun) do(t *testing.T) string {
 
 // TestCardsOnTerminal: cards without being asked, as wide as the terminal, coloured unless told not to.
 func TestCardsOnTerminal(t *testing.T) {
-	run := terminalRun{width: 60, stderr: io.Discard, args: []string{"replay", filepath.Join(corpus, "rr.jsonl.gz")}}
+	run := terminalRun{width: 60, stderr: io.Discard, args: []string{"replay", "demodata/audit.jsonl.gz"}}
 	coloured := run.do(t)
 	if !strings.Contains(coloured, "\x1b["+onRed+"m CRITICAL 100 \x1b[0m") {
 		t.Errorf("no coloured card:\n%.500q", coloured)
@@ -138,7 +137,11 @@ func TestCardsOnTerminal(t *testing.T) {
 // TestProgressOnTerminal: the bar stands on standard error alone, leaves no trace, and tears no row. The input comes in
 // two halves, so that the bar has the time to show.
 func TestProgressOnTerminal(t *testing.T) {
-	log := append(bytes.Join(readLines(t, "rr"), []byte("\n")), '\n')
+	lines, err := demoLines()
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := append(bytes.Join(lines, []byte("\n")), '\n')
 	const bar = "B read  "
 	halves := func(wantBar bool) func(io.Writer, func() string) {
 		return func(in io.Writer, screen func() string) {
@@ -158,7 +161,7 @@ func TestProgressOnTerminal(t *testing.T) {
 	// Standard output is a file: it is the same to the byte as without a terminal.
 	var out, same, summary bytes.Buffer
 	screen := terminalRun{width: 80, stdout: &out, args: args, feed: halves(true)}.do(t)
-	if got := rendered(screen); !strings.HasPrefix(got, "4,263 events in 4,263 records") {
+	if got := rendered(screen); !strings.HasPrefix(got, "223 events in 223 records") {
 		t.Errorf("the bar left a trace:\n%q", got)
 	}
 	terminalRun{width: 80, stdout: &same, stderr: &summary, args: args, feed: halves(false)}.do(t)
@@ -168,7 +171,7 @@ func TestProgressOnTerminal(t *testing.T) {
 
 	// Both on one terminal: rows and summary stand there as if the bar had never been.
 	both := rendered(terminalRun{width: defaultWidth, env: []string{"NO_COLOR=1"}, args: args, feed: halves(true)}.do(t))
-	if rows, ok := strings.CutPrefix(both, same.String()); !ok || !strings.HasPrefix(rows, "4,263 events in 4,263 records") {
+	if rows, ok := strings.CutPrefix(both, same.String()); !ok || !strings.HasPrefix(rows, "223 events in 223 records") {
 		t.Errorf("the bar left a trace or tore a row:\n%s", both)
 	}
 }
