@@ -86,8 +86,9 @@ func (t *test) matches(v *scalar, sc *scratch) bool {
 			return c <= 0
 		case opGreater:
 			return c > 0
+		default:
+			return c >= 0
 		}
-		return c >= 0
 	case opRegex:
 		if !v.textual() {
 			return false
@@ -115,8 +116,9 @@ func (t *test) matches(v *scalar, sc *scratch) bool {
 		return err == nil && a.Zone() == "" && t.network.Contains(a)
 	case opTime:
 		return v.timePart(t.part) == t.n
+	default:
+		return false
 	}
-	return false
 }
 
 // maxAddress is the longest text of an IPv6 address.

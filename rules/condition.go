@@ -55,11 +55,9 @@ func parseCondition(text string, selections []*selection) (c *condition, nothing
 	}
 	c, err = p.or()
 	if err == nil && p.at < len(p.tokens) {
-		t := p.tokens[p.at]
-		switch {
-		case t == "|":
+		if t := p.tokens[p.at]; t == "|" {
 			err = fmt.Errorf("expected the end of the condition, got %q: aggregations were removed from Sigma; use a correlation document", t)
-		default:
+		} else {
 			err = fmt.Errorf("expected and, or, or the end of the condition, got %q", t)
 		}
 	}

@@ -50,10 +50,12 @@ func (sc *scratch) holds(e *expr) bool {
 				return true
 			}
 		}
+		return false
 	case exprNot:
 		return !sc.holds(&e.kids[0])
+	default:
+		return false
 	}
-	return false
 }
 
 // answer evaluates a predicate, once per event.
@@ -134,8 +136,9 @@ func (sc *scratch) onField(p *predicate, i int, t *test, st *fieldState) bool {
 		return st.present
 	case opAbsent:
 		return !st.present
+	default:
+		return sc.reference(p.field, p.refs[i], t)
 	}
-	return sc.reference(p.field, p.refs[i], t)
 }
 
 // reference compares two fields. Equality takes scalars as text without case, or with |cased as they are, and arrays as

@@ -9,12 +9,15 @@ import (
 type NodeKind uint8
 
 const (
-	// NodeAll holds if all its kids do, NodeAny if one does, NodeNot if its kid does not.
+	// NodeAll holds if all its kids do.
 	NodeAll NodeKind = iota
+	// NodeAny holds if one of its kids does.
 	NodeAny
+	// NodeNot holds if its kid does not.
 	NodeNot
-	// NodeField is a field with its modifiers and values, NodeKeywords a search of the whole event.
+	// NodeField is a field with its modifiers and values.
 	NodeField
+	// NodeKeywords is a search of the whole event.
 	NodeKeywords
 	// NodeNothing is a pattern that fits no selection.
 	NodeNothing

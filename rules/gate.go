@@ -125,7 +125,7 @@ func (g *gate) prepare() {
 				continue
 			}
 			for _, s := range []string{a.test.shown, fold(a.test.shown), a.test.text} {
-				if _, ok := g.exact[s]; !ok && plainText(s) && !(a.test.op == opNumber && s == "") {
+				if _, ok := g.exact[s]; !ok && plainText(s) && (a.test.op != opNumber || s != "") {
 					g.exact[s] = text(s)
 				}
 			}

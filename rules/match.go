@@ -14,9 +14,9 @@ type Hit struct{ Rule *Rule }
 type End uint8
 
 const (
-	// Rejected: a field excluded every rule; the rest of the event was not read.
+	// Rejected means that a field excluded every rule; the rest of the event was not read.
 	Rejected End = iota
-	// Exhausted: the event was walked to its end.
+	// Exhausted means that the event was walked to its end.
 	Exhausted
 )
 

@@ -85,8 +85,9 @@ func (m modifier) family() family {
 		return familyRef
 	case modMinute, modHour, modDay, modWeek, modMonth, modYear:
 		return familyTime
+	default:
+		return familyNone
 	}
-	return familyNone
 }
 
 func (m modifier) isEncoding() bool { return m >= modBase64 && m <= modUTF16 }
@@ -97,11 +98,11 @@ func (m modifier) isFlag() bool { return m == modIgnoreCase || m == modMultiline
 type chain struct {
 	family family
 	// by is the modifier of the family; for a reference the text modifier beside it, else modFieldRef.
-	by                           modifier
-	all, neq, cased, dash        bool
-	expand                       bool
-	ignoreCase, multiline, dotAl bool
-	encodings                    []modifier
+	by                            modifier
+	all, neq, cased, dash         bool
+	expand                        bool
+	ignoreCase, multiline, dotAll bool
+	encodings                     []modifier
 }
 
 // checkChain tells what a list of modifiers means, or why it means nothing.
@@ -129,7 +130,8 @@ func checkChain(mods []modifier) (c chain, msg, hint string) {
 			}
 			c.ignoreCase = c.ignoreCase || m == modIgnoreCase
 			c.multiline = c.multiline || m == modMultiline
-			c.dotAl = c.dotAl || m == modDotAll
+			c.dotAll = c.dotAll || m == modDotAll
+		default:
 		}
 		if m.isEncoding() {
 			if c.family != familyNone {
@@ -163,7 +165,7 @@ func checkChain(mods []modifier) (c chain, msg, hint string) {
 		}
 		return "", true
 	}
-	var ok = true
+	ok := true
 	switch c.family {
 	case familyRegex:
 		msg, ok = only(modIgnoreCase, modMultiline, modDotAll, modAll, modNeq, modExpand)
@@ -175,6 +177,7 @@ func checkChain(mods []modifier) (c chain, msg, hint string) {
 		msg, ok = only(modNeq)
 	case familyRef:
 		msg, ok = only(modContains, modStartsWith, modEndsWith, modCased, modNeq, modAll)
+	default:
 	}
 	if ok && c.family == familyOrder && c.expand {
 		msg = "expected |" + c.by.String() + " without |expand, got both"

@@ -45,8 +45,9 @@ func (c *compiler) needs(e *expr, negated bool) []need {
 			}
 		}
 		return common
+	default:
+		return nil
 	}
-	return nil
 }
 
 // union keeps the slots that both constrain, each with the alternatives of both.
@@ -251,6 +252,7 @@ func (c *compiler) literals(e *expr, negated bool) []probe {
 			}
 			return all
 		}
+	default:
 	}
 	return nil
 }

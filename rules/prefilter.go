@@ -23,6 +23,7 @@ func requiredLiteral(re *syntax.Regexp) (text string, folded bool) {
 				text, folded = t, f
 			}
 		}
+	default:
 	}
 	return text, folded
 }

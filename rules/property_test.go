@@ -209,6 +209,7 @@ func contradiction(n *Node) *Node {
 			want = count > 0
 		case NodeNot:
 			want = count == 0
+		default:
 		}
 		if n.Holds != want {
 			return n

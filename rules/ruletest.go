@@ -214,6 +214,7 @@ func (d *document) appendJSON(dst []byte, n *yaml.Node) []byte {
 			dst = d.appendJSON(dst, e)
 		}
 		return append(dst, ']')
+	default:
 	}
 	switch v, _ := d.scalar(n); v.kind {
 	case valueNull:

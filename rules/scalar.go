@@ -76,8 +76,9 @@ func (sc *scratch) scalarOf(raw string) scalar {
 			return scalar{kind: kindNumber, text: sc.mapped(raw, appendNumberText)}
 		}
 		return scalar{kind: kindNumber, text: raw}
+	default:
+		return scalar{kind: kindNull, text: raw}
 	}
-	return scalar{kind: kindNull, text: raw}
 }
 
 // mapped is f(s), written into the scratch. It is valid until Match returns: a buffer that grows leaves the old one to

@@ -5,10 +5,13 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 )
 
 // shared finds a file of the reference data beside the repository, and skips the test where there is none.
@@ -63,7 +66,7 @@ func corpus(t testing.TB, name string) [][]byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	z, err := gzip.NewReader(bufio.NewReader(f))
 	if err != nil {
 		t.Fatal(err)
@@ -112,4 +115,47 @@ func mustCompile(t testing.TB, yaml string, computed []Computed, opts Options) *
 		t.Fatal(err)
 	}
 	return set
+}
+
+func samplePack(b testing.TB) *Set {
+	b.Helper()
+	data, err := os.ReadFile(filepath.Join("testdata", "rules", "kubernetes.yml"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	return mustCompile(b, string(data), nil, Options{Guards: stageGuard})
+}
+
+var stageGuard = []Guard{{Field: "stage", Values: []string{"ResponseStarted", "ResponseComplete", "Panic"}, Absent: true}}
+
+// manyRules makes n different rules.
+func manyRules(kind string, n int) string {
+	resources := []string{"pods", "secrets", "deployments", "roles", "rolebindings", "clusterroles", "serviceaccounts", "jobs", "cronjobs", "daemonsets", "services", "ingresses"}
+	verbs := []string{"create", "delete", "patch", "update", "deletecollection"}
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "---\ntitle: Rule %d\nid: 00000000-0000-4000-8000-%012d\nlogsource: {product: kubernetes, service: audit}\ndetection:\n  sel:\n", i, i)
+		if kind == "pinned" {
+			fmt.Fprintf(&b, "    objectRef.resource: %s\n    verb: %s\n    objectRef.name|startswith: app-%d\n", resources[i%len(resources)], verbs[i/len(resources)%len(verbs)], i)
+			fmt.Fprintf(&b, "  filter:\n    user.username: 'system:serviceaccount:team-%d:deployer'\n  condition: sel and not filter\n", i)
+		} else {
+			fmt.Fprintf(&b, "    userAgent|contains: tool-%d/\n  uri:\n    requestURI|contains: /namespaces/hidden-%d/\n  condition: sel or uri\n", i, i)
+		}
+	}
+	return b.String()
+}
+
+func TestCompileThousandWithinASecond(t *testing.T) {
+	if raceDetector {
+		t.Skip("the race detector has other times")
+	}
+	begin := time.Now()
+	set := mustCompile(t, manyRules("pinned", 500)+strings.ReplaceAll(manyRules("unpinned", 500), "00000000-", "11111111-"), nil, Options{})
+	if len(set.Rules()) != 1000 {
+		t.Fatalf("expected 1000 rules, got %d", len(set.Rules()))
+	}
+	// The race detector and a busy machine cost much more than a factor of two; the benchmark has the exact figure.
+	if took := time.Since(begin); took > 10*time.Second {
+		t.Errorf("expected a thousand rules to compile in a second, took %v", took)
+	}
 }

@@ -176,8 +176,9 @@ func (c *compiler) wants(e *expr, negated bool) []int32 {
 			}
 		}
 		return out
+	default:
+		return nil
 	}
-	return nil
 }
 
 // triggerFrom is how many rules must wait for an automaton before it runs ahead of them. Fewer are asked one by one, and

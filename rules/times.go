@@ -32,8 +32,9 @@ func (p timePart) of(t time.Time) int64 {
 		return int64(w)
 	case partMonth:
 		return int64(t.Month())
+	default:
+		return int64(t.Year())
 	}
-	return int64(t.Year())
 }
 
 // parseTime reads RFC 3339, the same without a zone (taken as UTC) or with a space instead of the T, and seconds or

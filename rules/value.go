@@ -83,6 +83,7 @@ func (c *chain) build(v value) ([]test, error) {
 		return c.regex(v)
 	case familyRef:
 		return c.reference(v)
+	default:
 	}
 	if v.kind == valueNull {
 		if c.family != familyNone || c.cased || c.dash || c.expand || len(c.encodings) > 0 {
@@ -118,7 +119,7 @@ func (c *chain) regex(v value) ([]test, error) {
 	if c.multiline {
 		flags += "m"
 	}
-	if c.dotAl {
+	if c.dotAll {
 		flags += "s"
 	}
 	expr := v.text
@@ -152,6 +153,7 @@ func (c *chain) reference(v value) ([]test, error) {
 		t.op = opRefPrefix
 	case modEndsWith:
 		t.op = opRefSuffix
+	default: // equality
 	}
 	return []test{t}, nil
 }
@@ -177,8 +179,8 @@ func (c *chain) textual(v value) ([]test, error) {
 	within := c.family == familyText && c.by == modContains
 	for _, e := range c.encodings {
 		literal, plain := p.literal()
-		switch {
-		case e == modBase64 || e == modBase64Offset:
+		switch e {
+		case modBase64, modBase64Offset:
 			if !plain {
 				return nil, problemf(`escape wildcards that are meant as text: \*`, "expected a text without wildcards for |%s, got %q", e, v.text)
 			}

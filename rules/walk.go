@@ -93,13 +93,12 @@ func (sc *scratch) take(e *entry, i int, top bool) int {
 		return sc.pass(i) // only the first of equal keys counts
 	}
 	sc.seen[n.id] = sc.stamp
-	end := -1
-	switch {
-	case s[i] == '{' && !n.empty:
+	var end int
+	if s[i] == '{' && !n.empty {
 		if end = sc.object(n, i, false); end < 0 {
 			return -1
 		}
-	default:
+	} else {
 		if end = sc.pass(i); end < 0 {
 			return -1
 		}
@@ -135,7 +134,6 @@ func (sc *scratch) pass(i int) int {
 
 // join reads the value of a key that holds dots.
 func (sc *scratch) join(e *entry, i int, top bool) int {
-	// The key may also be the plain key of a node: a name that ends there, never the case for joins, which have dots.
 	end := sc.pass(i)
 	if end < 0 || sc.seen[e.id] == sc.stamp {
 		return end

@@ -223,6 +223,7 @@ func kindName(n *yaml.Node) string {
 			}
 			return fmt.Sprintf("%q", n.Value)
 		}
+	default:
 	}
 	return "a value of the type " + n.ShortTag()
 }
