@@ -447,6 +447,9 @@ func (c *compiler) finish() {
 					if s.slots[b.slot].decides() {
 						n.gated = append(n.gated, b.slot)
 					}
+					if s.slots[b.slot].searches != nil {
+						n.searched = append(n.searched, b.slot)
+					}
 				}
 			}
 		}
@@ -489,4 +492,4 @@ func (c *compiler) gates() {
 }
 
 // decides tells slots whose value, or absence, can exclude a rule.
-func (s *slotInfo) decides() bool { return s.gate >= 0 || len(s.probes) > 0 || len(s.searches) > 0 }
+func (s *slotInfo) decides() bool { return s.gate >= 0 || len(s.probes) > 0 }

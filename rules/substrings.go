@@ -90,7 +90,7 @@ type trigger struct {
 	concerned [][]uint64
 }
 
-// search is an automaton to run as soon as its slot is filled, for the rules in mask: nothing else can exclude them.
+// search is an automaton that can exclude the rules in mask as soon as its slot is known.
 type search struct {
 	automaton int32
 	mask      []uint64
@@ -127,7 +127,7 @@ func (c *compiler) triggers() {
 				one = -1
 			}
 		}
-		if one >= 0 && !c.pinned[i] && s.fields[s.automata[one].field].single() >= 0 {
+		if one >= 0 && s.fields[s.automata[one].field].single() >= 0 {
 			if early[one] == nil {
 				early[one] = make([]uint64, s.words)
 			}
@@ -234,7 +234,7 @@ func (sc *scratch) admitted(free []uint64) {
 	}
 }
 
-// searched runs the automata of a slot that was just settled. -1 means that no rule is possible any more.
+// searched runs the automata of a slot that is known. -1 means that no rule is possible any more.
 func (sc *scratch) searched(list []search) int {
 	for _, s := range list {
 		if !overlap(sc.alive, s.mask) || !sc.run(s.automaton) {

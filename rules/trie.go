@@ -12,7 +12,7 @@ type slotInfo struct {
 	gate int32
 	// text: only a text may exclude rules here ([Options.Texts]).
 	text bool
-	// probes and searches exclude rules by more than equality, as soon as the slot is settled.
+	// probes exclude rules by more than equality as soon as the slot is settled, searches when its top-level key is read.
 	probes   []probe
 	searches []search
 }
@@ -26,8 +26,8 @@ type node struct {
 	slot int32
 	// rest is the part of each slot's path that begins behind this node; below holds all slots at or below it.
 	below []below
-	// gated are the gate slots at or below.
-	gated []int32
+	// gated are the slots at or below with gates or probes, searched those with automata; of top-level keys only.
+	gated, searched []int32
 	// entries are the children and joins, by the length of their key: entries[n] have keys of n bytes. The last holds
 	// all longer ones.
 	entries [maxBucket + 1][]entry

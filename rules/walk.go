@@ -120,6 +120,12 @@ func (sc *scratch) take(e *entry, i int, top bool) int {
 				return -1
 			}
 		}
+		// Only now automata run: a cheaper field beside theirs may have excluded the rules that wait for them.
+		for _, slot := range n.searched {
+			if !sc.complete && sc.searched(sc.set.slots[slot].searches) < 0 {
+				return -1
+			}
+		}
 	}
 	return end
 }
@@ -271,7 +277,7 @@ func (sc *scratch) absent(slot int32) int {
 	return sc.settled(info)
 }
 
-// settled asks the probes and searches of a slot whose value is known.
+// settled asks the probes of a slot whose value is known.
 func (sc *scratch) settled(info *slotInfo) int {
 	for i := range info.probes {
 		p := &info.probes[i]
@@ -281,9 +287,6 @@ func (sc *scratch) settled(info *slotInfo) int {
 		if sc.exclude(p.mask) < 0 {
 			return -1
 		}
-	}
-	if info.searches != nil {
-		return sc.searched(info.searches)
 	}
 	return 0
 }
