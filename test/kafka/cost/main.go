@@ -19,6 +19,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"runtime/pprof"
 	"slices"
 	"strconv"
@@ -42,7 +43,8 @@ var (
 	suffix    = flag.String("suffix", "", "added to the names of the topics")
 	rounds    = flag.Int("rounds", 5, "rounds")
 	codecs    = flag.String("codecs", "none,zstd,lz4,snappy", "compressions to measure")
-	kinds     = flag.String("kinds", "source,reader,kcat,two", "what to measure; two: two sources that share a group")
+	stage     = flag.String("stage", "", "the program, to measure the whole stage as well")
+	kinds     = flag.String("kinds", "source,reader,kcat,two,stage", "what to measure; two: two sources that share a group; stage: the whole program")
 	child     = flag.String("child", "", "internal: what to consume with")
 	topic     = flag.String("topic", "", "internal")
 	group     = flag.String("group", "", "internal")
@@ -71,6 +73,7 @@ func consume() error {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	if *want == 0 {
+		signal.Ignore(os.Interrupt) // the end of standard input says it
 		go func() {
 			_, _ = io.Copy(io.Discard, os.Stdin)
 			stop()
@@ -198,7 +201,18 @@ func run(self, kind, topic string, records, length int64) (result, bool, error) 
 		}
 		return usage(time.Since(began), cmd), true, nil
 	case "two":
-		return two(self, append(base, "-child", "source"), topic, group, records)
+		args := append(base, "-child", "source")
+		return committing([]*exec.Cmd{exec.Command(self, args...), exec.Command(self, args...)}, topic, group, records)
+	case "stage":
+		if *stage == "" {
+			return result{}, false, nil
+		}
+		file, err := stageConfig(topic, group)
+		if err != nil {
+			return result{}, false, err
+		}
+		defer os.Remove(file)
+		return committing([]*exec.Cmd{exec.Command(*stage, "run", "-c", file)}, topic, group, records)
 	}
 	cmd := exec.Command(self, append(base, "-child", kind, "-want", strconv.FormatInt(records, 10))...)
 	cmd.Stderr = os.Stderr
@@ -223,16 +237,31 @@ func complete(out string, records, length int64) error {
 	return nil
 }
 
-// two measures two sources in one group, until all is committed.
-func two(self string, args []string, topic, group string, records int64) (result, bool, error) {
+// stageConfig makes a configuration for the whole program: all built-in rules, alerts to nowhere.
+func stageConfig(topic, group string) (string, error) {
+	f, err := os.CreateTemp("", "stage-*.yaml")
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	_, err = fmt.Fprintf(f, `
+sources: [{name: audit, kafka: {brokers: ["%s"], topics: [%s], group: %s}}]
+sinks: [{name: out, file: {path: /dev/null}}]
+dead_letter: {file: {path: /dev/null}}
+admin: {listen: "127.0.0.1:0"}
+`, strings.Join(brokers(), `","`), topic, group)
+	return f.Name(), err
+}
+
+// committing measures programs that share a group until all is committed, and then ends them.
+func committing(cmds []*exec.Cmd, topic, group string, records int64) (result, bool, error) {
 	began := time.Now()
-	var cmds []*exec.Cmd
 	var pipes []io.Closer
-	var outs []*bytes.Buffer
-	for range 2 {
-		cmd := exec.Command(self, args...)
-		out := &bytes.Buffer{}
-		cmd.Stdout, cmd.Stderr = out, os.Stderr
+	for _, cmd := range cmds {
+		cmd.Stderr = os.Stderr
+		if *stage != "" && cmd.Path == *stage {
+			cmd.Stderr = nil
+		}
 		in, err := cmd.StdinPipe()
 		if err != nil {
 			return result{}, false, err
@@ -240,7 +269,7 @@ func two(self string, args []string, topic, group string, records int64) (result
 		if err := cmd.Start(); err != nil {
 			return result{}, false, err
 		}
-		cmds, pipes, outs = append(cmds, cmd), append(pipes, in), append(outs, out)
+		pipes = append(pipes, in)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
@@ -267,6 +296,7 @@ func two(self string, args []string, topic, group string, records int64) (result
 	total := result{wall: wall.Seconds()}
 	for i, cmd := range cmds {
 		_ = pipes[i].Close()
+		_ = cmd.Process.Signal(os.Interrupt)
 		if err := cmd.Wait(); err != nil {
 			return result{}, false, err
 		}
