@@ -13,7 +13,7 @@ const (
 	labelColumns  = 12
 	maxLines      = 3 // of one entry
 	maxContainers = 6
-	maxReasons    = 8
+	maxReasons    = 10
 	maxNotes      = 4
 	maxCommand    = 2000 // bytes
 )
@@ -427,15 +427,26 @@ func (p *page) commands(a *cardAlert) {
 	// Of each kind the first: the gentlest.
 	shown := map[string]bool{}
 	for _, r := range a.Respond {
-		label := "stop"
-		if verb, _, _ := strings.Cut(r.Title, " "); verb == "Find" || verb == "Revoke" {
-			label = strings.ToLower(verb)
-		}
-		if r.Step != stepStop || r.Command == "" || shown[label] {
+		label := responseLabel(r.Title)
+		if r.Step != stepStop || r.Command == "" || label == "" || shown[label] {
 			continue
 		}
 		shown[label] = true
 		p.command(label, boldRed, r.Title, r.Command)
+	}
+}
+
+// responseLabel sorts the commands of the first step by their titles; "" are those that a card leaves out.
+func responseLabel(title string) string {
+	switch {
+	case strings.HasPrefix(title, "Revoke the grant"), strings.HasPrefix(title, "Revoke the binding"):
+		return "revoke"
+	case strings.HasPrefix(title, "Revoke"):
+		return ""
+	case strings.HasPrefix(title, "Find"):
+		return "find"
+	default:
+		return "stop"
 	}
 }
 
