@@ -254,6 +254,9 @@ func (sc *scratch) fill(slot int32, start, end, rest int) int {
 		return 0
 	}
 	*st = slotState{stamp: sc.stamp, start: uint32(start), end: uint32(end), rest: uint32(rest)}
+	if sc.complete {
+		return 0
+	}
 	info := &sc.set.slots[slot]
 	if info.text && sc.event[start] != '"' {
 		return 0
