@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/spawnwatch/spawnwatch/processor/alert"
 )
@@ -172,17 +173,34 @@ func imitates(name string) string {
 	if lookalike(name) != "" {
 		return ""
 	}
-	folded := strings.NewReplacer("0", "o", "1", "l", "3", "e", "5", "s", "_", "-").Replace(strings.ToLower(name))
+	folded := strings.Map(fold, name)
 	for _, s := range systemNames {
 		if len(s) < 6 {
 			continue
 		}
 		// As many parts as the component's name has, what follows is the hash that controllers add; and all of it run together.
-		if head := parts(folded, strings.Count(s, "-")+1); oneSlip(head, s) || strings.HasPrefix(folded, strings.ReplaceAll(s, "-", "")) {
+		if head := parts(folded, strings.Count(s, "-")+1); oneSlip(head, s) || runTogether(folded, s) {
 			return s
 		}
 	}
 	return ""
+}
+
+// fold turns digits into the letters that they are taken for.
+func fold(r rune) rune {
+	switch r {
+	case '0':
+		return 'o'
+	case '1':
+		return 'l'
+	case '3':
+		return 'e'
+	case '5':
+		return 's'
+	case '_':
+		return '-'
+	}
+	return unicode.ToLower(r)
 }
 
 // parts are the first n parts of a name between dashes.
@@ -195,6 +213,20 @@ func parts(name string, n int) string {
 		}
 	}
 	return name
+}
+
+// runTogether tells whether name begins with s without its dashes: kubeproxy. One without dashes would be found by itself.
+func runTogether(name, s string) bool {
+	for i := range len(s) {
+		if s[i] == '-' {
+			continue
+		}
+		if name == "" || name[0] != s[i] {
+			return false
+		}
+		name = name[1:]
+	}
+	return true
 }
 
 // oneSlip tells whether one byte changed, left out, added or swapped with its neighbour makes b of a; also whether they are

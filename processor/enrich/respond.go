@@ -167,6 +167,4 @@ func redirect(command, to string) string {
 }
 
 // pattern escapes what path.Match would interpret.
-func pattern(text string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(text)
-}
+func pattern(text string) string { return escape(text, `\*?[`) }

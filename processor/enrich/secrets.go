@@ -70,11 +70,23 @@ func imageText(image string) string {
 	return image
 }
 
+// begins tells the bytes with which a clue begins, or which separate a name from a secret.
+var begins = func() (t [256]bool) {
+	for _, c := range []byte("pstkcabegxhnPSTKCABEGXHN=: ") {
+		t[c] = true
+	}
+	return t
+}()
+
 // clues looks for what the patterns need at least, in one pass: most text holds none of it, and is not searched further.
 func clues(text string) (found clue) {
 	separated := false
-	for i := 0; i < len(text); i++ {
-		switch c := text[i] | 0x20; c {
+	for i := range len(text) {
+		c := text[i]
+		if !begins[c] {
+			continue
+		}
+		switch c |= 0x20; c {
 		case '=', ':':
 			if text[i] == ':' && strings.HasPrefix(text[i:], "://") {
 				found |= clueURL

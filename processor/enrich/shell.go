@@ -20,9 +20,20 @@ func quote(text string) string {
 		return text
 	}
 	var b strings.Builder
-	b.Grow(len(text) + 2)
+	b.Grow(len(text) + 8)
 	b.WriteByte('\'')
-	for _, r := range text {
+	for len(text) > 0 {
+		// Most of a command is plain.
+		n := 0
+		for n < len(text) && text[n] >= 0x20 && text[n] < 0x7f && text[n] != '\'' {
+			n++
+		}
+		b.WriteString(text[:n])
+		if text = text[n:]; text == "" {
+			break
+		}
+		r, size := utf8.DecodeRuneInString(text)
+		text = text[size:]
 		switch {
 		case r == '\'':
 			b.WriteString(`'\''`)
@@ -70,10 +81,15 @@ func invisible(r rune) bool {
 // command joins words into a command line, each quoted as needed; "" for one that would be too long.
 func command(words ...string) string {
 	var b strings.Builder
+	size := 0
+	for _, w := range words {
+		size += len(w) + 3
+	}
+	if size > maxCommand {
+		return ""
+	}
+	b.Grow(size)
 	for i, w := range words {
-		if len(w) > maxCommand {
-			return ""
-		}
 		if i > 0 {
 			b.WriteByte(' ')
 		}
@@ -104,7 +120,7 @@ func line(value any) (string, error) {
 		return "", err
 	}
 	text := strings.TrimSuffix(b.String(), "\n")
-	if strings.IndexFunc(text, func(r rune) bool { return r == utf8.RuneError || invisible(r) }) < 0 {
+	if plainASCII(text) {
 		return text, nil
 	}
 	var safe strings.Builder
@@ -119,4 +135,13 @@ func line(value any) (string, error) {
 		}
 	}
 	return safe.String(), nil
+}
+
+func plainASCII(text string) bool {
+	for i := range len(text) {
+		if text[i] < 0x20 || text[i] >= 0x7f {
+			return false
+		}
+	}
+	return true
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -166,7 +167,7 @@ func hostileAlert(t testing.TB, e *Enricher, name, kind string) *alert.Alert {
 // were meant is called, no flag comes out of a name, no file appears but those that are written on purpose.
 func TestNoCommandBreaksOut(t *testing.T) {
 	bin, record := stubs(t)
-	e := newEnricher(t, Options{})
+	e := newEnricher(t, Options{Budget: time.Minute})
 	commands, withName := 0, 0
 	ran := map[string]bool{}
 	for i, name := range hostile() {

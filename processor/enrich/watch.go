@@ -101,8 +101,21 @@ func watchCommand(a *alert.Alert) string {
 }
 
 // sigmaValue escapes what Sigma would take for a wildcard (Sigma specification 2.1, "Escaping").
-func sigmaValue(s string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`).Replace(s)
+func sigmaValue(s string) string { return escape(s, `\*?`) }
+
+// escape puts a backslash before each of the characters, which are ASCII.
+func escape(s, characters string) string {
+	if !strings.ContainsAny(s, characters) {
+		return s
+	}
+	var b strings.Builder
+	for i := range len(s) {
+		if strings.IndexByte(characters, s[i]) >= 0 {
+			b.WriteByte('\\')
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
 }
 
 // uuidOf forms a version 8 UUID (RFC 9562, 5.8) of the hexadecimal id of an alert.
