@@ -181,6 +181,7 @@ type Event string
 // The events.
 const (
 	Rebalanced   Event = "rebalanced"    // a new generation of the group began
+	Committed    Event = "committed"     // offsets were committed
 	CommitFailed Event = "commit_failed" // offsets could not be committed; they are again, unless the group moved on
 	FetchFailed  Event = "fetch_failed"  // a fetch, or a partition's part in it, failed
 	OutOfRange   Event = "out_of_range"  // the wanted offset of a partition was no longer there

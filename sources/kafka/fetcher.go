@@ -116,19 +116,24 @@ func (f *fetcher) pace(req *fetchRequest, left bool) {
 	req.wire.MaxWaitTime = int32(f.poll / time.Millisecond)
 }
 
-// fetch sends the request and hands out what came.
+// fetch sends the request and hands out what comes.
 func (f *fetcher) fetch(ctx context.Context, req *fetchRequest) error {
 	timeout, cancel := context.WithTimeout(ctx, fetchTime)
 	defer cancel()
+	came := false
+	req.took = func(part *fetchPart) {
+		if f.answer(part) {
+			came = true
+		}
+	}
 	err := f.g.s.conn.Exchange(timeout, f.broker, req)
+	req.free()
 	if err != nil {
-		req.free()
 		return err
 	}
-	came := false
 	for i := range req.parts {
-		if f.answer(&req.parts[i]) {
-			came = true
+		if part := &req.parts[i]; !part.answer.came {
+			f.answer(part)
 		}
 	}
 	if !came && f.poll < longPoll {
@@ -182,14 +187,10 @@ func (f *fetcher) answer(part *fetchPart) bool {
 		notify(f.g.route)
 	}
 	if size == 0 {
-		if b := a.records; b != nil {
-			a.records = nil
-			b.release()
-		}
 		return false
 	}
 	p.push(chunk{from: part.offset, records: a.records, size: size, aborted: a.aborted})
-	a.records = nil
+	a.records = nil // the chunk's now
 	return true
 }
 

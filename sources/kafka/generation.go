@@ -201,6 +201,7 @@ func (g *generation) commit() (lost bool) {
 		g.s.log("offsets could not be committed", "commit", "group", g.gen.GroupID, "generation", g.gen.ID, "over", lost, "error", g.s.conn.Explain(err))
 		return lost
 	}
+	g.s.settings.Meter.Event(Committed, 1)
 	for _, p := range g.parts {
 		if offset, ok := due[p.topic][int(p.id)]; ok {
 			p.track.wrote(offset)

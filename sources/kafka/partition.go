@@ -30,6 +30,7 @@ type partition struct {
 	next     int64    // offset that is fetched next
 	max      int32    // bytes that are asked for
 	queue    []chunk
+	over     bool // work has ended
 	calls    int
 	badAt    int64 // offset of a batch that could not be read
 	badTries int
@@ -109,18 +110,25 @@ func (p *partition) work(ctx context.Context) {
 	b.close()
 	p.mu.Lock()
 	queue := p.queue
-	p.queue = nil
+	p.queue, p.over = nil, true
 	p.mu.Unlock()
 	for _, c := range queue {
 		c.records.release()
 	}
 }
 
-// push queues what a fetch brought. After work has ended nobody is left to take it; the fetchers end before that.
+// push queues what a fetch brought, or frees it if nobody decodes any more.
 func (p *partition) push(c chunk) {
 	p.mu.Lock()
-	p.queue = append(p.queue, c)
+	over := p.over
+	if !over {
+		p.queue = append(p.queue, c)
+	}
 	p.mu.Unlock()
+	if over {
+		c.records.release()
+		return
+	}
 	notify(p.wake)
 }
 

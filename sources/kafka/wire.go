@@ -27,6 +27,9 @@ type fetchRequest struct {
 	wire  fetchapi.Request
 	parts []fetchPart
 	pool  *pool
+	// took is called for each part as soon as it is read, while the rest is still to come, so that it is decoded before
+	// the processor's caches have forgotten it. What it leaves in the part is freed.
+	took func(*fetchPart)
 }
 
 // fetchPart is what was asked of one partition, and what came.
@@ -149,6 +152,9 @@ func (f *fetchRequest) part(r *answerReader, version int16, topic string) {
 		r.full(a.records.data[:size])
 	}
 	part.answer = a // also after an error, so that the buffer is freed
+	if r.err == nil {
+		f.took(part)
+	}
 }
 
 // answerReader reads the primitive types of the protocol and never past the end of its answer.

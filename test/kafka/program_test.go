@@ -26,9 +26,12 @@ import (
 // root is the folder of the module.
 const root = "../.."
 
-// build makes the program.
+// build makes the program, unless PROGRAM names one.
 func build(t testing.TB) string {
 	t.Helper()
+	if program := os.Getenv("PROGRAM"); program != "" {
+		return program
+	}
 	program := filepath.Join(t.TempDir(), "spawnwatch")
 	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, root+"/cmd/spawnwatch").CombinedOutput()
 	if err != nil {
