@@ -1,9 +1,7 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -74,26 +72,14 @@ func (p *page) head(a *cardAlert) {
 }
 
 // shownTime is an RFC 3339 time in UTC without fractions of a second.
-func shownTime(t string) string {
-	if t == "" {
-		return "at an unknown time"
-	}
-	day, clock, ok := strings.Cut(t, "T")
-	if !ok {
-		return t
-	}
-	clock, _, _ = strings.Cut(strings.TrimSuffix(clock, "Z"), ".")
-	return day + " " + clock + " UTC"
-}
-
 // row writes an entry unless there is nothing to say.
-func (p *page) row(label, text string) { p.entry(label, cyan, text, maxLines) }
+func (p *page) row(label, text string) { p.entry(label, cyan, text) }
 
-func (p *page) entry(label, sgr, text string, most int) {
+func (p *page) entry(label, sgr, text string) {
 	if text == "" {
 		return
 	}
-	for i, line := range wrap(printable(text), p.style.width-labelColumns, most) {
+	for i, line := range wrap(printable(text), p.style.width-labelColumns, maxLines) {
 		if i > 0 {
 			label = ""
 		}
@@ -117,67 +103,15 @@ func (p *page) who(a *cardActor, all *cardAlert) {
 	if groups := tellingGroups(a.Groups); len(groups) > 0 {
 		text += ", in " + strings.Join(groups, ", ")
 	}
-	p.entry("who", bold, text, maxLines)
+	p.entry("who", bold, text)
 	if a.ImpersonatedBy != "" {
-		p.entry("in truth", boldRed, a.ImpersonatedBy+", who impersonated "+a.User, maxLines)
+		p.entry("in truth", boldRed, a.ImpersonatedBy+", who impersonated "+a.User)
 	}
 	p.row("from", originText(a, all))
 }
 
 // tellingGroups leaves out what every authenticated user is in.
-func tellingGroups(groups []string) []string {
-	return slices.DeleteFunc(slices.Clone(groups), func(g string) bool {
-		return g == "system:authenticated" || g == "system:serviceaccounts" || strings.HasPrefix(g, "system:serviceaccounts:")
-	})
-}
-
 // originText is the peer's address, which alone is certain, then what the client claims.
-func originText(a *cardActor, all *cardAlert) string {
-	var parts []string
-	if n := len(a.SourceIPs); n > 0 {
-		peer := a.SourceIPs[n-1]
-		for _, ip := range all.Network.SourceIPs {
-			if ip.IP == peer && !ip.Claimed {
-				peer += " (" + strings.TrimSpace(ip.Class+" "+ip.Network) + ")"
-				break
-			}
-		}
-		parts = append(parts, peer)
-		if n > 1 {
-			parts = append(parts, "claims "+strings.Join(a.SourceIPs[:n-1], ", "))
-		}
-	}
-	if a.UserAgent != "" {
-		parts = append(parts, a.UserAgent)
-	}
-	return strings.Join(parts, " · ")
-}
-
-func grantText(a *cardActor) string {
-	g := &a.Grant
-	switch {
-	case g.Binding != "":
-		binding := g.Binding
-		if g.BindingNamespace != "" {
-			binding = g.BindingNamespace + "/" + binding
-		}
-		text := "by " + g.BindingKind + " " + binding + " of " + g.RoleKind + " " + g.Role
-		if g.Subject != "" {
-			text += " to " + g.SubjectKind + " " + g.Subject
-		}
-		if g.Scope == "cluster" {
-			text += " (in the whole cluster)"
-		}
-		return text
-	case g.Reason != "":
-		return g.Reason
-	case slices.Contains(a.Groups, "system:masters"):
-		return "as member of system:masters, which may do everything and is not subject to RBAC"
-	default:
-		return ""
-	}
-}
-
 func (p *page) workload(w *cardWorkload) {
 	name := w.Name
 	switch {
@@ -193,7 +127,7 @@ func (p *page) workload(w *cardWorkload) {
 	if w.NodeName != "" {
 		text += ", bound to node " + w.NodeName
 	}
-	p.entry("what", bold, text, maxLines)
+	p.entry("what", bold, text)
 	p.row("owned by", ownershipText(w))
 	for i := range w.Containers {
 		if i == maxContainers {
@@ -208,20 +142,6 @@ func (p *page) workload(w *cardWorkload) {
 	}
 	p.row("runs as", accountText(w))
 	p.row("mounts", mountsText(w))
-}
-
-func ownershipText(w *cardWorkload) string {
-	if w.Owner.Name == "" {
-		return ""
-	}
-	text := w.Owner.Kind + " " + w.Owner.Name
-	if w.Root.Name != "" && w.Root != w.Owner {
-		text += " of " + w.Root.Kind + " " + w.Root.Name
-	}
-	if !w.Controlled {
-		text += " (as it claims: no controller made it)"
-	}
-	return text
 }
 
 func (p *page) container(c *cardContainer) {
@@ -248,79 +168,8 @@ func (p *page) container(c *cardContainer) {
 	}
 }
 
-func commandLine(c *cardContainer) string {
-	var words []string
-	for _, w := range slices.Concat(c.Command, c.Args) {
-		if w == "" || strings.ContainsAny(w, " \t\n'\"") {
-			w = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
-		}
-		words = append(words, w)
-	}
-	return strings.Join(words, " ")
-}
-
-func accountText(w *cardWorkload) string {
-	if w.ServiceAccount == "" {
-		return ""
-	}
-	text := "service account " + w.ServiceAccount
-	if w.Rights.State == "known" {
-		text += ": " + w.Rights.Text
-		for _, d := range w.Rights.Dangerous {
-			text += "; " + d.Text
-		}
-	}
-	return text
-}
-
 // mountsText names what reaches beyond the Pod: paths of the node and secrets.
-func mountsText(w *cardWorkload) string {
-	var all []string
-	for _, v := range w.Volumes {
-		switch v.Type {
-		case "hostPath":
-			all = append(all, v.Detail+" of the node")
-		case "secret":
-			all = append(all, "secret "+v.Detail)
-		}
-	}
-	return strings.Join(all, ", ")
-}
-
 // objectText is what a request was about that made no workload.
-func objectText(a *cardAlert) string {
-	o := &a.Request.Object
-	text := a.Request.Verb + " " + o.Resource
-	if o.Subresource != "" {
-		text += "/" + o.Subresource
-	}
-	if name := strings.Trim(o.Namespace+"/"+o.Name, "/"); name != "" {
-		text += " " + name
-	}
-	return strings.TrimSpace(text)
-}
-
-func networkText(a *cardAlert) string {
-	var parts []string
-	if a.Network.HostNetwork {
-		parts = append(parts, "shares the network of the node")
-	}
-	if len(a.Network.HostPorts) > 0 {
-		ports := make([]string, len(a.Network.HostPorts))
-		for i, port := range a.Network.HostPorts {
-			ports[i] = strconv.Itoa(port)
-		}
-		parts = append(parts, "ports of the node: "+strings.Join(ports, ", "))
-	}
-	if w := a.Workload; w != nil && w.HostPID {
-		parts = append(parts, "sees all processes of the node")
-	}
-	if w := a.Workload; w != nil && w.HostIPC {
-		parts = append(parts, "shares the IPC of the node")
-	}
-	return strings.Join(parts, " · ")
-}
-
 // reasons lists the parts of the score, the weightiest first.
 func (p *page) reasons(a *cardAlert) {
 	if len(a.Reasons) == 0 {
@@ -341,83 +190,8 @@ func (p *page) reasons(a *cardAlert) {
 	}
 }
 
-func heaviestFirst(reasons []cardReason) []cardReason {
-	reasons = slices.Clone(reasons)
-	slices.SortStableFunc(reasons, func(x, y cardReason) int { return cmp.Compare(y.Points, x.Points) })
-	return reasons
-}
-
-func policyText(a *cardAlert) string {
-	var parts []string
-	if l := a.Policy.Level; l != "" && l != "unknown" {
-		parts = append(parts, "Pod Security level "+l+brokenChecks(a))
-	}
-	for _, d := range a.Policy.Admission {
-		if d.Type == "violation" || d.Type == "failure" {
-			parts = append(parts, "admission: "+d.Detail)
-		}
-	}
-	parts = append(parts, a.Policy.Intended.Deviations...)
-	return strings.Join(parts, " · ")
-}
-
 // brokenChecks names what keeps a workload from the baseline, which hardly any needs, and counts what keeps it from
 // being restricted, which many are not.
-func brokenChecks(a *cardAlert) string {
-	var baseline, restricted []string
-	for _, v := range a.Policy.Violations {
-		list := &restricted
-		if v.Level == "baseline" {
-			list = &baseline
-		}
-		if !slices.Contains(*list, v.Check) {
-			*list = append(*list, v.Check)
-		}
-	}
-	switch {
-	case len(baseline) > 0:
-		return ": breaks " + strings.Join(baseline, ", ")
-	case len(restricted) > 0:
-		return ": breaks " + strconv.Itoa(len(restricted)) + " of the checks for restricted"
-	}
-	return ""
-}
-
-func ownerText(a *cardAlert) string {
-	var parts []string
-	for _, part := range []string{a.Owners.Team, a.Owners.Contact, a.Owners.Chat, a.Owners.Runbook} {
-		if part != "" {
-			parts = append(parts, part)
-		}
-	}
-	return strings.Join(parts, " · ")
-}
-
-func approvalText(a *cardAlert) string {
-	ap := &a.Approval
-	if ap.State != "approved" && len(ap.Deviations) == 0 {
-		return ""
-	}
-	text := ap.State
-	if ap.By != "" {
-		text += " by " + ap.By
-	}
-	if ap.Ticket != "" {
-		text += ", ticket " + ap.Ticket
-	}
-	for _, d := range ap.Deviations {
-		text += "; " + d
-	}
-	return text
-}
-
-// Steps of the alert's guide (docs/alerts.md) whose commands stand on a card.
-const (
-	stepDetails = 2
-	stepEvents  = 3
-	stepStop    = 1
-)
-
 func (p *page) commands(a *cardAlert) {
 	for _, step := range a.Investigate {
 		if step.Step == stepDetails || step.Step == stepEvents {
@@ -457,10 +231,10 @@ func (p *page) command(label, sgr, title, text string) {
 	case text == "":
 		return
 	case len(text) > maxCommand:
-		p.entry(label, sgr, title+": the command is too long for a card, take it from the alert (-o json)", maxLines)
+		p.entry(label, sgr, title+": the command is too long for a card, take it from the alert (-o json)")
 		return
 	case shown != text:
-		p.entry(label, sgr, title+": the command holds characters that must not reach a terminal, take it from the alert (-o json)", maxLines)
+		p.entry(label, sgr, title+": the command holds characters that must not reach a terminal, take it from the alert (-o json)")
 		return
 	}
 	p.dst.WriteString(p.label(label, sgr) + shown + "\n")

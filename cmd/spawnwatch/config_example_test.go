@@ -246,6 +246,7 @@ func keysOf(n *yaml.Node, path string, into map[string]bool) {
 		for _, c := range n.Content {
 			keysOf(c, path, into)
 		}
+	default: // a value
 	}
 }
 
@@ -287,14 +288,14 @@ func TestConfigCommand(t *testing.T) {
 	}{
 		{[]string{"config", "example"}, exitOK, exampleConfig},
 		{[]string{"config", "schema"}, exitOK, configSchema},
-		{[]string{"config", "exmaple"}, exitUsage, ""},
+		{[]string{"config", "sample"}, exitUsage, ""},
 		{[]string{"config", "example", "more"}, exitUsage, ""},
 	} {
 		var out, errs bytes.Buffer
 		if code := run(c.args, streams{in: strings.NewReader(""), out: &out, err: &errs}); code != c.code || out.String() != c.out {
 			t.Errorf("%v: exit %d, want %d; %d bytes, want %d; %s", c.args, code, c.code, out.Len(), len(c.out), errs.String())
 		}
-		if c.code != exitOK && !slices.ContainsFunc([]string{"example", "exmaple", "unknown", "accepts"}, func(s string) bool { return strings.Contains(errs.String(), s) }) {
+		if c.code != exitOK && !slices.ContainsFunc([]string{"example", "sample", "unknown", "accepts"}, func(s string) bool { return strings.Contains(errs.String(), s) }) {
 			t.Errorf("%v: %s", c.args, errs.String())
 		}
 	}
