@@ -24,7 +24,7 @@ func (w *worker) matched(item envelope.Item, hits []rules.Hit) {
 		event = bytes.Clone(event)
 		v = new(audit.View)
 	}
-	if err := w.p.cfg.Model.ReadMembers(event, &w.members, v); err != nil {
+	if err := w.p.cfg.Model.ReadMembers(event, &w.members.Members, v); err != nil {
 		w.fault(item, alert.ReasonMalformed, err.Error())
 		return
 	}

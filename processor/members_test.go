@@ -8,6 +8,7 @@ import (
 
 	"github.com/spawnwatch/spawnwatch/processor/audit"
 	"github.com/spawnwatch/spawnwatch/processor/envelope"
+	"github.com/spawnwatch/spawnwatch/rules"
 )
 
 // TestMembers: validating with a look at the members finds the faults that validating alone finds, and an event read by
@@ -20,7 +21,13 @@ func TestMembers(t *testing.T) {
 		[]byte(` {"verb":"create"}`), []byte(`{}`), []byte(`[]`), []byte(``), []byte(`{"a":1}x`), []byte(`{"a"}`), []byte(`{"a":}`))
 	for _, whole := range events {
 		for _, event := range [][]byte{whole, whole[:len(whole)/2], bytes.Replace(whole, []byte(":"), []byte(" :\t"), 3)} {
-			var members audit.Members
+			var members checkedMembers
+			if start := bytes.Index(event, []byte(`"requestObject":`)); start > 0 {
+				start += len(`"requestObject":`)
+				if end := envelope.CheckValue(event, start); end > 0 {
+					members.sound = []rules.Span{{Start: start, End: end}}
+				}
+			}
 			with, without := envelope.CheckMembers(event, &members), envelope.Check(event)
 			if (with == nil) != (without == nil) || with != nil && with.Detail != without.Detail {
 				t.Fatalf("faults %v and %v: %.200s", with, without, event)
@@ -29,7 +36,7 @@ func TestMembers(t *testing.T) {
 				continue
 			}
 			var one, two audit.View
-			err1, err2 := m.Read(event, &one), m.ReadMembers(event, &members, &two)
+			err1, err2 := m.Read(event, &one), m.ReadMembers(event, &members.Members, &two)
 			if event[0] != '{' {
 				continue // the frame is the envelope's business
 			}

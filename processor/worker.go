@@ -19,7 +19,7 @@ type worker struct {
 	reader envelope.Reader
 	hits   []rules.Hit
 	// members of the event that was checked last
-	members audit.Members
+	members checkedMembers
 	view    audit.View
 	build   builder
 	stats   Stats
@@ -30,6 +30,22 @@ type worker struct {
 	record  *sources.Record
 	foreign Foreign
 	out     *outbox
+}
+
+// checkedMembers takes the members of an event, and knows which values were checked while rules were matched.
+type checkedMembers struct {
+	audit.Members
+	sound []rules.Span
+}
+
+// Sound implements [envelope.MemberVisitor].
+func (m *checkedMembers) Sound(start int) int {
+	for i := range m.sound {
+		if m.sound[i].Start == start {
+			return m.sound[i].End
+		}
+	}
+	return 0
 }
 
 func newWorker(p *Processor) *worker { return &worker{p: p} }
@@ -87,8 +103,8 @@ func (w *worker) Event(item envelope.Item) {
 			return
 		}
 	}
-	hits, end, err := w.set.Match(item.Event, w.hits[:0])
-	w.hits = hits[:0]
+	hits, sound, end, err := w.set.MatchChecked(item.Event, w.hits[:0], w.members.sound[:0])
+	w.hits, w.members.sound = hits[:0], sound
 	if err == nil && end == rules.Rejected {
 		w.stats.Rejected++
 		return

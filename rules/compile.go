@@ -302,6 +302,13 @@ func (c *compiler) finish() {
 	c.automata()
 	c.probes()
 	s.root, s.keys = c.trie.root, c.trie.ids
+	if s.check = c.opts.Check; s.check != nil {
+		for _, key := range c.opts.Checked {
+			if e := s.root.find(key); e != nil && e.child != nil {
+				e.child.checked = true
+			}
+		}
+	}
 	for slot := range s.slots {
 		if s.slots[slot].decides() {
 			s.gated = append(s.gated, int32(slot))

@@ -60,3 +60,30 @@ detection: {s: {code: '0201'}, condition: s}
 		t.Errorf("%d masks checked, want those of one gate", checked)
 	}
 }
+
+// TestMatchChecked: values that were asked for go through the check once they are reached, and only sound ones are told.
+func TestMatchChecked(t *testing.T) {
+	docs, err := Parse("t.yml", []byte("title: a\nlogsource: {product: p}\ndetection: {s: {verb: create, body|exists: true, other|exists: true}, condition: s}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls := 0
+	set, err := Compile(docs, nil, Options{Checked: []string{"body", "other", "absent"}, Check: func(event string, start int) int {
+		calls++
+		if event[start] != '{' {
+			return -1
+		}
+		return skipValue(event, start)
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hits, spans, end, err := set.MatchChecked([]byte(`{"verb":"create","body":{"a":[1]},"other":[2]}`), nil, nil)
+	if len(hits) != 1 || end != Exhausted || err != nil || calls != 2 || !slices.Equal(spans, []Span{{24, 33}}) {
+		t.Errorf("%v, %v, %v, %v, %d calls", hits, spans, end, err, calls)
+	}
+	calls = 0
+	if _, spans, end, _ := set.MatchChecked([]byte(`{"verb":"get","body":{"a":[1]},"other":[2]}`), nil, nil); end != Rejected || calls != 0 || len(spans) != 0 {
+		t.Errorf("a rejected event was checked: %v, %v, %d calls", spans, end, calls)
+	}
+}

@@ -45,6 +45,7 @@ type Set struct {
 	automata   []automaton
 	patterns   int
 	trigger    trigger
+	check      func(event string, start int) int
 	pool       sync.Pool
 }
 
@@ -73,17 +74,28 @@ func (s *Set) LeftOut() []*Rule { return s.leftOut }
 // it takes to know that ([Rejected]). The bytes may be malformed: a structural break that the walk comes upon is a
 // [*SyntaxError]; the absence of one does not mean that the event is valid.
 func (s *Set) Match(event []byte, hits []Hit) ([]Hit, End, error) {
+	hits, _, end, err := s.MatchChecked(event, hits, nil)
+	return hits, end, err
+}
+
+// Span is a part of an event: the offset of its first byte, and that behind its last.
+type Span struct{ Start, End int }
+
+// MatchChecked is [Set.Match] for a caller who will check an event that was not rejected: it appends to checked, in their
+// order, the values that went through [Options.Check] already and were found sound.
+func (s *Set) MatchChecked(event []byte, hits []Hit, checked []Span) ([]Hit, []Span, End, error) {
 	if len(s.rules) == 0 {
-		return hits, Rejected, nil
+		return hits, checked, Rejected, nil
 	}
 	if uint64(len(event)) > math.MaxUint32 {
-		return hits, Rejected, fmt.Errorf("expected an event of less than 4 GiB, got %d bytes", len(event))
+		return hits, checked, Rejected, fmt.Errorf("expected an event of less than 4 GiB, got %d bytes", len(event))
 	}
 	sc := s.pool.Get().(*scratch)
 	hits, end, err := sc.match(lend(event), hits)
+	checked = append(checked, sc.checked...)
 	sc.release()
 	s.pool.Put(sc)
-	return hits, end, err
+	return hits, checked, end, err
 }
 
 func (sc *scratch) match(event string, hits []Hit) ([]Hit, End, error) {

@@ -20,6 +20,10 @@ type Options struct {
 	// Texts are paths whose value is a text in every sound event. A value of another type excludes no rule, so that the
 	// event, unless another field rejects it, is walked to its end and its fault can be found.
 	Texts []string
+	// Check takes the place of skipping for the values of the top-level keys in Checked, which are those worth it: the
+	// largest. It returns the offset behind the sound value that begins at start, or -1. Optional.
+	Check   func(event string, start int) int
+	Checked []string
 	// Disable leaves out rules by id, name or title; Levels changes their level.
 	Disable []string
 	Levels  map[string]string

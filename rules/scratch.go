@@ -3,8 +3,10 @@ package rules
 // scratch is what one Match needs. Everything in it is valid for one event: stamps say to which event an entry belongs,
 // so that nothing has to be cleared. It is pooled, and refers to no event between calls.
 type scratch struct {
-	set   *Set
-	event string
+	// checked are the values that [Options.Check] has found sound.
+	checked []Span
+	set     *Set
+	event   string
 	// stamp numbers events; an entry with another stamp is of an earlier one.
 	stamp uint32
 	// stopped says that no rule is possible any more; broken holds where the event breaks.
@@ -72,6 +74,7 @@ func newScratch(s *Set) *scratch {
 // begin readies sc for an event.
 func (sc *scratch) begin(event string) {
 	sc.event, sc.stopped, sc.broken, sc.complete = event, false, nil, false
+	sc.checked = sc.checked[:0]
 	if sc.stamp++; sc.stamp == 0 { // after 2^32 events stamps would repeat
 		clear(sc.slots)
 		clear(sc.seen)

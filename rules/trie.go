@@ -34,6 +34,8 @@ type node struct {
 	empty   bool
 	// escaped tells that a key holds a backslash, so that a raw key must be decoded before it is looked up.
 	escaped bool
+	// checked: the value of this top-level key goes through [Options.Check].
+	checked bool
 }
 
 // below is a slot at or below a node.

@@ -99,7 +99,7 @@ func (sc *scratch) take(e *entry, i int, top bool) int {
 			return -1
 		}
 	} else {
-		if end = sc.pass(i); end < 0 {
+		if end = sc.value(n, i); end < 0 {
 			return -1
 		}
 		if s[i] == '[' && !n.empty {
@@ -128,6 +128,18 @@ func (sc *scratch) take(e *entry, i int, top bool) int {
 		}
 	}
 	return end
+}
+
+// value passes the value of a key. Where the caller has asked for it, it is checked on the way; what fails the check is
+// passed all the same, and left for the caller to find.
+func (sc *scratch) value(n *node, i int) int {
+	if n.checked {
+		if end := sc.set.check(sc.event, i); end > i {
+			sc.checked = append(sc.checked, Span{i, end})
+			return end
+		}
+	}
+	return sc.pass(i)
 }
 
 func (sc *scratch) pass(i int) int {

@@ -26,6 +26,18 @@ func Check(json []byte) *Fault {
 // its quotes, and where the value does.
 type MemberVisitor interface {
 	Member(key, keyEnd, value, valueEnd int)
+	// Sound says where the value that begins at start ends, if [CheckValue] has seen it already, else 0.
+	Sound(start int) (end int)
+}
+
+// CheckValue checks the value that begins at json[start], a member of the outermost object, and returns the offset behind
+// it, or -1 when it is unsound: [CheckMembers] then says why.
+func CheckValue(json []byte, start int) int {
+	end, c := scan(json, start, MaxDepth-1)
+	if c != ok {
+		return -1
+	}
+	return end
 }
 
 // CheckMembers is [Check] for an object, and shows its top-level members on the way: the pass comes by them anyway. When
@@ -39,7 +51,9 @@ func CheckMembers(json []byte, v MemberVisitor) *Fault {
 	for m.next() {
 		key := cap(json) - cap(m.key) // m.key is a part of json
 		keyEnd, value := key+len(m.key), m.i
-		if m.skip() == nil {
+		if end := v.Sound(value); end > value {
+			m.i = end
+		} else if m.skip() == nil {
 			break
 		}
 		v.Member(key, keyEnd, value, m.i)
