@@ -27,12 +27,11 @@ var logs sync.Map
 func corpus(t testing.TB, name string) [][]byte {
 	t.Helper()
 	load := sync.OnceValues(func() ([][]byte, error) {
-		f, err := os.Open(filepath.Join("..", "..", "testdata", "corpus", name+".jsonl.gz"))
+		packed, err := os.ReadFile(filepath.Join("..", "..", "testdata", "corpus", name+".jsonl.gz"))
 		if err != nil {
 			return nil, err
 		}
-		defer f.Close()
-		z, err := gzip.NewReader(f)
+		z, err := gzip.NewReader(bytes.NewReader(packed))
 		if err != nil {
 			return nil, err
 		}
@@ -152,11 +151,14 @@ func TestEveryEventOfTheLogs(t *testing.T) {
 	outcomes := map[alert.Outcome]int{}
 	for _, name := range logNames {
 		for i, line := range corpus(t, name) {
+			if bytes.Contains(line, []byte(`"resource":"leases"`)) || raceEnabled && i%4 > 0 {
+				continue
+			}
 			var v audit.View
 			if err := m.Read(line, &v); err != nil {
 				t.Fatal(err)
 			}
-			if v.Outcome == audit.Observed && i%50 > 0 {
+			if v.Outcome == audit.Observed && i%48 > 0 {
 				continue
 			}
 			a := base(&v, v.ID("test"))

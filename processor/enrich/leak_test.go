@@ -100,10 +100,10 @@ func refusal(event, message string) string {
 func TestNothingLeaksFromRealEvents(t *testing.T) {
 	e := newEnricher(t, Options{})
 	random := rand.New(rand.NewPCG(1, 2))
-	n := 0
 	for _, name := range []string{"rr", "request"} {
+		n := 0
 		for _, line := range corpus(t, name) {
-			if n > 600 || !bytes.Contains(line, []byte(`"requestObject"`)) || len(line) > 64<<10 {
+			if n == 150 || !bytes.Contains(line, []byte(`"requestObject"`)) || len(line) > 64<<10 {
 				continue
 			}
 			var event any
@@ -120,9 +120,9 @@ func TestNothingLeaksFromRealEvents(t *testing.T) {
 			n++
 			checkLeak(t, enriched(t, e, string(text)), string(text))
 		}
-	}
-	if n < 400 {
-		t.Errorf("%d events, expected more", n)
+		if n < 150 {
+			t.Errorf("%s: %d events, expected more", name, n)
+		}
 	}
 }
 

@@ -50,11 +50,12 @@ func newPodSecurity() *podSecurity {
 const podSecurityVersion = api.VersionLatest
 
 // evaluate returns the strictest level that a Pod with this template reaches, and every check that fails. The annotations
-// are those of the Pod.
-func (p *podSecurity) evaluate(annotations []audit.Label, t *audit.PodTemplate) (alert.PSSLevel, []alert.Violation, error) {
+// are those of the Pod. A template that has not the form of one, as a custom resource may hold, is a misfit for the reason
+// given.
+func (p *podSecurity) evaluate(annotations []audit.Label, t *audit.PodTemplate) (level alert.PSSLevel, violations []alert.Violation, misfit string) {
 	pod, err := podOf(t)
 	if err != nil {
-		return alert.PSSUnknown, nil, err
+		return alert.PSSUnknown, nil, "its pod template has not the form that Kubernetes gives it: " + err.Error()
 	}
 	// The checks read annotations (AppArmor), and take no nil.
 	var meta metav1.ObjectMeta
@@ -69,7 +70,6 @@ func (p *podSecurity) evaluate(annotations []audit.Label, t *audit.PodTemplate) 
 		}
 	}
 	reached := alert.PSSRestricted
-	var violations []alert.Violation
 	for _, c := range p.checks {
 		result := c.check(&meta, pod)
 		if result.Allowed {
@@ -83,7 +83,7 @@ func (p *podSecurity) evaluate(annotations []audit.Label, t *audit.PodTemplate) 
 			reached = alert.PSSBaseline
 		}
 	}
-	return reached, violations, nil
+	return reached, violations, ""
 }
 
 // appArmorPrefix begins the only annotations that the checks read.

@@ -1,6 +1,7 @@
 package enrich
 
 import (
+	"bytes"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -34,6 +35,9 @@ func TestAgreesWithTheServer(t *testing.T) {
 	for _, name := range logNames {
 		compared, unseen := 0, 0
 		for i, line := range corpus(t, name) {
+			if !bytes.Contains(line, []byte(annotation)) {
+				continue
+			}
 			var v audit.View
 			if err := m.Read(line, &v); err != nil {
 				t.Fatal(err)
@@ -98,6 +102,9 @@ func TestDecodesWhatTheChecksRead(t *testing.T) {
 	n := 0
 	for _, name := range []string{"rr", "request"} {
 		for _, line := range corpus(t, name) {
+			if !bytes.Contains(line, []byte(`"containers"`)) || len(line) > 64<<10 {
+				continue
+			}
 			var v audit.View
 			if err := m.Read(line, &v); err != nil {
 				t.Fatal(err)
@@ -115,9 +122,9 @@ func TestDecodesWhatTheChecksRead(t *testing.T) {
 	for _, spec := range failing {
 		v := view(t, m, pod(`"x"`, spec))
 		compare(spec, spec, v)
-		_, violations, err := p.evaluate(nil, inputOf(v).Template)
-		if err != nil {
-			t.Fatal(err)
+		_, violations, misfit := p.evaluate(nil, inputOf(v).Template)
+		if misfit != "" {
+			t.Fatal(misfit)
 		}
 		for _, violation := range violations {
 			failed[violation.Check] = true

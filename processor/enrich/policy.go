@@ -25,9 +25,9 @@ func (e *Enricher) policy(in *Input, a *alert.Alert) error {
 	if in.View.Workload.Kind == "Pod" {
 		annotations = in.View.Workload.Annotations
 	}
-	level, violations, err := e.security.evaluate(annotations, in.Template)
-	if err != nil {
-		in.misfit = "its pod template has not the form that Kubernetes gives it: " + err.Error()
+	level, violations, misfit := e.security.evaluate(annotations, in.Template)
+	if misfit != "" {
+		in.misfit = misfit
 		return nil
 	}
 	a.Policy.PSSLevel, a.Policy.EvaluatedVersion, a.Policy.Violations = level, podSecurityVersion, violations

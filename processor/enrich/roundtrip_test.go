@@ -3,14 +3,13 @@ package enrich
 import (
 	"encoding/json"
 	"errors"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"os"
 
 	"github.com/spawnwatch/spawnwatch/processor/alert"
 	"github.com/spawnwatch/spawnwatch/processor/audit"
@@ -209,8 +208,19 @@ func TestPatterns(t *testing.T) {
 		pattern, value string
 		want           bool
 	}{
-		{"a", "a", true}, {"a*", "abc", true}, {"a*", "a/b", false}, {"a/**", "a/b", true}, {"a/**", "a/b/c", true}, {"a/**", "a", false}, {"a/**", "ab/c", false},
-		{"*/acme/**", "ghcr.io/acme/x/y:1", true}, {"*/acme/**", "ghcr.io/evil/acme/x", false}, {`a\*`, "a*", true}, {`a\*`, "ab", false}, {"ghcr.io/*/**", "ghcr.io/a/b", true}, {"ghcr.io/*/**", "ghcr.io/a", false},
+		{"a", "a", true},
+		{"a*", "abc", true},
+		{"a*", "a/b", false},
+		{"a/**", "a/b", true},
+		{"a/**", "a/b/c", true},
+		{"a/**", "a", false},
+		{"a/**", "ab/c", false},
+		{"*/acme/**", "ghcr.io/acme/x/y:1", true},
+		{"*/acme/**", "ghcr.io/evil/acme/x", false},
+		{`a\*`, "a*", true},
+		{`a\*`, "ab", false},
+		{"ghcr.io/*/**", "ghcr.io/a/b", true},
+		{"ghcr.io/*/**", "ghcr.io/a", false},
 	} {
 		if got := matches(c.pattern, c.value); got != c.want {
 			t.Errorf("%q on %q: %v", c.pattern, c.value, got)
