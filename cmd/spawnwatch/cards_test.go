@@ -209,7 +209,7 @@ func uncoloured(text string) string {
 // characters alone, keeps to the width, and stands under a label of ours.
 func TestNothingRawReachesTheTerminal(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
-	for range 300 {
+	for range 150 {
 		var a cardAlert
 		fill(r, reflect.ValueOf(&a).Elem())
 		if r.IntN(3) > 0 {
