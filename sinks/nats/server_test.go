@@ -16,7 +16,7 @@ import (
 	"github.com/spawnwatch/spawnwatch/sinks"
 )
 
-const patience = 15 * time.Second
+const patience = time.Minute
 
 // peer is an embedded one with the test's own client, which never gives up.
 type peer struct {

@@ -18,7 +18,7 @@ import (
 	"github.com/spawnwatch/spawnwatch/sources"
 )
 
-const patience = 15 * time.Second
+const patience = time.Minute
 
 // peer is an embedded one with the test's own client.
 type peer struct {
