@@ -3,8 +3,10 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -89,8 +91,17 @@ type rulesConfig struct {
 	Builtin bool `yaml:"builtin"`
 	// Paths are rule files and folders of one's own.
 	Paths []string `yaml:"paths"`
+	// Context switches the context rules on; off by default. They tell what happens around workloads: exec, rights
+	// granted, secrets read, refused attempts.
+	Context bool `yaml:"context"`
 	// Disable lists ids of rules that are left out.
 	Disable []string `yaml:"disable"`
+	// Levels gives rules another level, by id: informational, low, medium, high or critical.
+	Levels map[string]string `yaml:"levels"`
+	// Aliases lets a field name in rules stand for paths or computed fields, beside the aliases of the program.
+	Aliases map[string][]string `yaml:"aliases"`
+	// Placeholders are the values of %name% in rules that use |expand.
+	Placeholders map[string][]string `yaml:"placeholders"`
 	// Children is fold (default) or alert.
 	Children string `yaml:"children"`
 	// Controllers are more users whose children fold.
@@ -258,7 +269,20 @@ func (c *deadLetterConfig) Validate() error {
 
 // Validate implements [strictyaml.Validator].
 func (c *rulesConfig) Validate() error {
-	return oneOf("children", c.Children, string(processor.FoldChildren), string(processor.AlertChildren))
+	errs := []error{oneOf("children", c.Children, string(processor.FoldChildren), string(processor.AlertChildren))}
+	for _, id := range slices.Sorted(maps.Keys(c.Levels)) {
+		if level := c.Levels[id]; level == "" {
+			errs = append(errs, atKey("levels."+id, "expected one of %s, got none", strings.Join(alert.Severities(), ", ")))
+		} else {
+			errs = append(errs, oneOf("levels."+id, level, alert.Severities()...))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Aliases)) {
+		if len(c.Aliases[name]) == 0 {
+			errs = append(errs, atKey("aliases."+name, "expected the fields that it stands for, got none"))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Validate implements [strictyaml.Validator].

@@ -25,6 +25,7 @@ type replayOptions struct {
 	format     string
 	rules      []string
 	builtin    bool
+	context    bool
 	children   string
 	deadLetter string
 	enrich     string
@@ -57,6 +58,7 @@ standard error.`,
 	f.StringVar(&o.format, "format", "native", "format of JSON alerts: native, ocsf, ecs or falco")
 	f.StringArrayVar(&o.rules, "rules", nil, "a rule file or folder, added to the built-in pack (repeatable)")
 	f.BoolVar(&o.builtin, "builtin", true, "use the built-in pack of rules")
+	f.BoolVar(&o.context, "context", false, "use the context rules too: exec, rights granted, secrets read, refused attempts")
 	f.StringVar(&o.children, "children", "", "workloads made by a controller for its own object: fold (count them) or alert (default fold)")
 	f.StringVar(&o.deadLetter, "dead-letter", "", "write bad records to this file as JSON lines; without it they are only counted and shown")
 	f.StringVar(&o.enrich, "enrich", "full", "full, or none: only what the event says of itself")
@@ -178,6 +180,7 @@ func (o *replayOptions) configure(std streams) (*config, error) {
 	}
 	cfg.Rules.Paths = append(cfg.Rules.Paths, o.rules...)
 	cfg.Rules.Builtin = cfg.Rules.Builtin && o.builtin
+	cfg.Rules.Context = cfg.Rules.Context || o.context
 	if o.children != "" {
 		cfg.Rules.Children = o.children
 	}
