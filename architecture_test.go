@@ -35,6 +35,7 @@ var mayImport = map[string][]string{
 	"internal/natsconn":   {},
 	"internal/natsdemo":   {},
 	"internal/strictyaml": {},
+	"internal/telemetry":  {"processor", "sources", "sinks"},
 	"processor/envelope":  {},
 	"processor/audit":     {},
 	"processor/alert":     {},

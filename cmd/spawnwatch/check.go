@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -39,7 +40,7 @@ func check(ctx context.Context, std streams, path string, connect bool) error {
 	if err != nil {
 		return &exitError{code: exitConfig, err: err}
 	}
-	s, err := assemble(cfg, std, newLogger(std))
+	s, err := assemble(cfg, std, newLogger(std, slog.LevelInfo), nil)
 	if err != nil {
 		return &exitError{code: exitConfig, err: err}
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/spawnwatch/spawnwatch/internal/telemetry"
 	"github.com/spawnwatch/spawnwatch/processor"
 	"github.com/spawnwatch/spawnwatch/processor/alert"
 	"github.com/spawnwatch/spawnwatch/sinks"
@@ -33,6 +34,8 @@ type components struct {
 	cfg    *config
 	stdin  io.Reader
 	stdout io.Writer
+	// tele is nil for commands that end by themselves.
+	tele *telemetry.Telemetry
 }
 
 // source makes the source that c configures.
@@ -41,7 +44,11 @@ func (p components) source(c *sourceConfig) (sources.Source, error) {
 	maxRecord, drain := int(p.cfg.Processor.MaxRecord), p.cfg.Processor.Drain
 	switch {
 	case c.Kafka != nil:
-		return sourcekafka.New(*c.Kafka, sourcekafka.Settings{Name: c.Name, Cluster: c.Cluster, Logger: logger, MaxRecord: maxRecord, Drain: drain})
+		settings := sourcekafka.Settings{Name: c.Name, Cluster: c.Cluster, Logger: logger, MaxRecord: maxRecord, Drain: drain}
+		if p.tele != nil {
+			settings.Meter = kafkaMeter{p.tele.Source(c.Name)}
+		}
+		return sourcekafka.New(*c.Kafka, settings)
 	case c.NATS != nil:
 		return sourcenats.New(*c.NATS, sourcenats.Settings{Name: c.Name, Cluster: c.Cluster, Logger: logger, MaxRecord: maxRecord, Drain: drain})
 	case c.Forward != nil:
@@ -74,6 +81,9 @@ func (p components) sink(name string, c *sinkKinds) (madeSink, error) {
 		return madeSink{s, processor.DeadLetterHeaders, "ce-"}, err
 	case c.HTTP != nil:
 		s, err := sinkhttp.New(*c.HTTP)
+		if c.HTTP.Body == sinkhttp.Single { // a request with several alerts has no headers for one
+			return madeSink{s, processor.DeadLetterLine, "ce-"}, err
+		}
 		return madeSink{s, processor.DeadLetterLine, ""}, err
 	case c.File != nil && c.File.Path == "-":
 		return madeSink{sinkfile.NewWriter(p.stdout, name), processor.DeadLetterLine, ""}, nil

@@ -47,6 +47,8 @@ type config struct {
 	Admin adminConfig `yaml:"admin"`
 	// Enrich says what alerts are enriched with.
 	Enrich enrichConfig `yaml:"enrich"`
+	// Log says how much is logged, to standard error.
+	Log logConfig `yaml:"log"`
 }
 
 type sourceConfig struct {
@@ -134,6 +136,14 @@ type processorConfig struct {
 type adminConfig struct {
 	// Listen is the address of the admin listener; default 127.0.0.1:9464.
 	Listen string `yaml:"listen"`
+	// Pprof adds the profiles of the Go runtime below /debug/pprof/; default false. They show the arguments of the process
+	// and can slow it down: leave the listener on loopback.
+	Pprof bool `yaml:"pprof"`
+}
+
+type logConfig struct {
+	// Level is debug, info (default), warn or error. A reload takes it up.
+	Level string `yaml:"level"`
 }
 
 func defaultConfig() config {
@@ -141,6 +151,7 @@ func defaultConfig() config {
 		Rules:     rulesConfig{Builtin: true, Children: string(processor.FoldChildren)},
 		Processor: processorConfig{Validation: string(processor.ValidateCandidates), Drain: 20 * time.Second, MaxRecord: sources.DefaultMaxRecord},
 		Admin:     adminConfig{Listen: "127.0.0.1:9464"},
+		Log:       logConfig{Level: "info"},
 		Enrich:    enrichConfig{Event: string(enrich.EventRedacted), Thresholds: thresholdsConfig(alert.DefaultThresholds())},
 	}
 }
@@ -318,6 +329,11 @@ func (c *adminConfig) Validate() error {
 		return atKey("listen", "expected host:port, got %q", c.Listen)
 	}
 	return nil
+}
+
+// Validate implements [strictyaml.Validator].
+func (c *logConfig) Validate() error {
+	return oneOf("level", c.Level, "debug", "info", "warn", "error")
 }
 
 // Validate implements [strictyaml.Validator] for what several parts must agree on.

@@ -140,7 +140,7 @@ func runDemo(ctx context.Context, std streams, d demoRun) error {
 	}
 	writeSummary(std.err, s.proc.Stats(), time.Since(began))
 	if v.shown.Load() >= int64(s.proc.Stats().Alerts) && v.shown.Load() > 0 {
-		fmt.Fprint(std.err, whatNext)
+		fmt.Fprintln(std.err, whatNext)
 	}
 	return nil
 }
@@ -152,8 +152,7 @@ What to try next:
   as data                   spawnwatch replay -o json audit.log | jq .title
   as a long-running stage   spawnwatch config example > spawnwatch.yaml; spawnwatch run -c spawnwatch.yaml
   watch its alerts          spawnwatch tail --nats nats://127.0.0.1:4222 --subject 'k8s.alerts.>'
-  what it looks for         spawnwatch rules list
-`
+  what it looks for         spawnwatch rules list`
 
 // stage is what `run` would make of the configuration.
 func (d *demoRun) stage(std streams, logger *slog.Logger) (*stage, error) {
@@ -167,7 +166,7 @@ func (d *demoRun) stage(std streams, logger *slog.Logger) (*stage, error) {
 	if err := strictyaml.Decode("demodata/spawnwatch.yaml", demoConfig, &cfg, env); err != nil {
 		return nil, err
 	}
-	return assemble(&cfg, std, logger)
+	return assemble(&cfg, std, logger, nil)
 }
 
 // publish sends the lines at their pace.

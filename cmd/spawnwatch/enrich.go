@@ -50,8 +50,8 @@ func (c *enrichConfig) Validate() error {
 		alert.Thresholds(c.Thresholds).Validate())
 }
 
-// newEnricher reads the files that enrichment needs.
-func newEnricher(cfg *config) (*enrich.Enricher, error) {
+// newEnricher reads the files that enrichment needs. failed is told of enrichers that fail; nil: nobody is.
+func newEnricher(cfg *config, failed func(enricher string)) (*enrich.Enricher, error) {
 	c := &cfg.Enrich
 	networks, err := enrich.ParseNetworks(c.Networks)
 	if err != nil {
@@ -59,6 +59,7 @@ func newEnricher(cfg *config) (*enrich.Enricher, error) {
 	}
 	o := enrich.Options{
 		Networks: networks, TicketAnnotation: c.TicketAnnotation, Thresholds: alert.Thresholds(c.Thresholds), Event: enrich.EventMode(c.Event),
+		Failed: failed,
 	}
 	var errs []error
 	if c.TeamsFile != "" {

@@ -108,7 +108,7 @@ func replay(ctx context.Context, std streams, o replayOptions, args []string) er
 		Observer: &badPrinter{w: bar.beside(std.err)}, Logger: logger,
 	}
 	if o.enrich == "full" {
-		enricher, err := newEnricher(cfg)
+		enricher, err := newEnricher(cfg, nil)
 		if err != nil {
 			return &exitError{code: exitConfig, err: err}
 		}

@@ -5,16 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"os/signal"
-	"syscall"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/spawnwatch/spawnwatch/internal/telemetry"
 	"github.com/spawnwatch/spawnwatch/processor"
 	"github.com/spawnwatch/spawnwatch/processor/audit"
-	"github.com/spawnwatch/spawnwatch/processor/enrich"
 	"github.com/spawnwatch/spawnwatch/rules"
 )
 
@@ -28,7 +26,13 @@ gets SIGTERM or SIGINT. It then stops reading, lets the work in hand finish with
 drain limit (processor.drain), and acknowledges what was published. A second signal ends
 it at once. What was not acknowledged comes again at the next start.
 
-On SIGHUP the rules are read again; if they are wrong the last good ones stay.
+Rules, the files of enrichment, its thresholds and the log level are read again on SIGHUP
+and when one of their files or the configuration changes, without a pause; if something is
+wrong the last good ones stay, and the log says what. It also says which changes need a
+restart.
+
+The admin listener (admin.listen) answers /livez, /readyz, /metrics and /status. Metrics,
+traces and logs are sent by OTLP when the standard OTEL_* variables say where to.
 
 Exit code 0 after a clean stop, 1 after a failure, 3 if the configuration or a rule is wrong.`,
 		Example: "  spawnwatch run -c /etc/spawnwatch/spawnwatch.yaml",
@@ -59,19 +63,21 @@ type stage struct {
 	cfg      *config
 	logger   *slog.Logger
 	model    *audit.Model
-	enricher *enrich.Enricher
+	enricher *liveEnricher
 	proc     *processor.Processor
 	routes   []processor.Route
 	dead     processor.DeadLetter
 	sources  []namedSource
-}
 
-func newLogger(std streams) *slog.Logger {
-	options := &slog.HandlerOptions{Level: slog.LevelInfo}
-	if isTerminal(std.err) {
-		return slog.New(slog.NewTextHandler(std.err, options))
-	}
-	return slog.New(slog.NewJSONHandler(std.err, options))
+	// of a long-running stage
+	path  string
+	level *slog.LevelVar
+	tele  *telemetry.Telemetry
+	began time.Time
+	// live is the configuration with what reloads have taken up; cfg stays as it was at the start.
+	live       atomic.Pointer[config]
+	loaded     atomic.Int64
+	lastReload atomic.Pointer[reloadStatus]
 }
 
 func runStage(ctx context.Context, std streams, path string) error {
@@ -79,30 +85,69 @@ func runStage(ctx context.Context, std streams, path string) error {
 	if err != nil {
 		return &exitError{code: exitConfig, err: err}
 	}
-	s, err := assemble(cfg, std, newLogger(std))
+	level := new(slog.LevelVar)
+	if l, err := cfg.Log.level(); err == nil { // it was checked with the rest
+		level.Set(l)
+	}
+	handler := newLogHandler(std, level)
+	tele, err := startTelemetry(ctx, cfg, slog.New(handler))
 	if err != nil {
 		return &exitError{code: exitConfig, err: err}
 	}
-	defer s.reloadOnHangup(ctx)()
-	s.logger.InfoContext(ctx, "started", "version", programVersion(), "sources", len(s.sources), "sinks", len(s.routes))
-
-	done := make(chan error, 1)
-	sup := supervisor{logger: s.logger, ready: func(string, bool, error) {}}
-	go func() { done <- sup.run(ctx, s.sources) }()
-	err = s.waitFor(ctx, done)
+	if sent := tele.LogHandler(); sent != nil {
+		handler = slog.NewMultiHandler(handler, telemetry.AtLeast(level, sent))
+	}
+	s, err := assemble(cfg, std, slog.New(handler), tele)
+	if err != nil {
+		return &exitError{code: exitConfig, err: errors.Join(err, closeTelemetry(tele))}
+	}
+	s.path, s.level, s.began = path, level, time.Now()
+	s.live.Store(cfg)
+	err = s.run(ctx)
 	errs := append([]error{err}, closeSinks(s.routes, s.dead.Sink, closeLimit)...)
+	stats := s.proc.Stats()
+	s.logger.Info("stopped", "events", stats.Events, "alerts", stats.Alerts, "bad", stats.Bad)
+	if err := closeTelemetry(tele); err != nil {
+		slog.New(newLogHandler(std, level)).Warn("the last of telemetry was not sent", "error", err)
+	}
 	if err := errors.Join(errs...); err != nil {
 		return &exitError{code: exitBad, err: err}
 	}
-	stats := s.proc.Stats()
-	s.logger.Info("stopped", "events", stats.Events, "alerts", stats.Alerts, "bad", stats.Bad)
 	return nil
 }
 
-// Beyond the drain limit: what a source may take to acknowledge and leave, and what sinks may take to close.
+// run runs all sources until ctx ends, with all that goes beside them.
+func (s *stage) run(ctx context.Context) error {
+	limitMemory(s.logger)
+	listener, err := startAdmin(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer listener.close()
+	defer s.reloadOnChange(ctx)()
+	defer s.checkSinks(ctx)()
+	s.logger.InfoContext(ctx, "started", "version", programVersion(), "sources", len(s.sources), "sinks", len(s.routes),
+		"rules", s.loaded.Load(), "admin", listener.listener.Addr().String())
+
+	done := make(chan error, 1)
+	sup := supervisor{logger: s.logger, ready: func(name string, up bool, err error) { s.tele.Source(name).Running(up, err) }}
+	go func() { done <- sup.run(ctx, s.sources) }()
+	return s.waitFor(ctx, done)
+}
+
+// closeTelemetry sends what is left to send.
+func closeTelemetry(tele *telemetry.Telemetry) error {
+	ctx, cancel := context.WithTimeout(context.Background(), telemetryLimit)
+	defer cancel()
+	return tele.Close(ctx)
+}
+
+// Beyond the drain limit: what a source may take to acknowledge and leave, what sinks may take to close, and the last of
+// telemetry to be sent.
 const (
-	leaveLimit = 5 * time.Second
-	closeLimit = 5 * time.Second
+	leaveLimit     = 5 * time.Second
+	closeLimit     = 5 * time.Second
+	telemetryLimit = 3 * time.Second
 )
 
 var errStuck = errors.New("sources did not stop within the drain limit: what they had in hand is not acknowledged and comes again")
@@ -125,21 +170,27 @@ func (s *stage) waitFor(ctx context.Context, done <-chan error) error {
 	}
 }
 
-// assemble makes every part, without connecting anything.
-func assemble(cfg *config, std streams, logger *slog.Logger) (*stage, error) {
-	s := &stage{cfg: cfg, logger: logger}
+// assemble makes every part, without connecting anything. tele may be nil.
+func assemble(cfg *config, std streams, logger *slog.Logger, tele *telemetry.Telemetry) (*stage, error) {
+	s := &stage{cfg: cfg, logger: logger, tele: tele, enricher: new(liveEnricher)}
 	var err error
 	if s.model, err = newModel(cfg); err != nil {
 		return nil, err
 	}
-	if s.enricher, err = newEnricher(cfg); err != nil {
+	var failed func(string)
+	if tele != nil {
+		failed = tele.EnricherFailed
+	}
+	enricher, err := newEnricher(cfg, failed)
+	if err != nil {
 		return nil, err
 	}
+	s.enricher.current.Store(enricher)
 	set, err := loadRules(s.model, ruleOptionsOf(cfg))
 	if err != nil {
 		return nil, err
 	}
-	parts := components{logger: logger, cfg: cfg, stdin: std.in, stdout: std.out}
+	parts := components{logger: logger, cfg: cfg, stdin: std.in, stdout: std.out, tele: tele}
 	if s.routes, err = parts.routes(); err != nil {
 		return nil, err
 	}
@@ -158,27 +209,47 @@ func assemble(cfg *config, std streams, logger *slog.Logger) (*stage, error) {
 
 // process makes the processor and binds the sources to it.
 func (s *stage) process(parts components, set *rules.Set) error {
-	proc, err := processor.New(processor.Config{
+	pc := processor.Config{
 		Rules: set, Model: s.model, Enricher: s.enricher, Routes: s.routes, DeadLetter: s.dead,
 		Cluster: s.cfg.Cluster, Workers: s.cfg.Processor.Workers,
 		Validate: processor.Validation(s.cfg.Processor.Validation), Children: processor.Children(s.cfg.Rules.Children),
 		Logger: s.logger,
-	})
+	}
+	if s.tele != nil {
+		pc.Meter = s.tele
+	}
+	proc, err := processor.New(pc)
 	if err != nil {
 		return err
 	}
 	s.proc = proc
+	s.countRules(set)
+	if s.tele != nil {
+		s.tele.Workers(proc.Workers)
+	}
 	for i := range s.cfg.Sources {
 		c := &s.cfg.Sources[i]
 		src, err := parts.source(c)
 		if err != nil {
 			return fmt.Errorf("sources[%d] (%s): %w", i, c.Name, err)
 		}
-		s.sources = append(s.sources, namedSource{
-			name: c.Name, source: src, handler: proc.Handler(processor.Foreign(c.Foreign)), finite: c.File != nil && !c.File.Follow,
-		})
+		n := namedSource{name: c.Name, source: src, handler: proc.Handler(processor.Foreign(c.Foreign)), finite: c.File != nil && !c.File.Follow}
+		if s.tele != nil {
+			watchSource(s.tele.Source(c.Name), src)
+			n.handler = countAcks(s.tele.Source(c.Name), n.handler)
+		}
+		s.sources = append(s.sources, n)
 	}
 	return nil
+}
+
+// countRules takes note of how many rules are in use.
+func (s *stage) countRules(set *rules.Set) {
+	n := len(set.Rules())
+	s.loaded.Store(int64(n))
+	if s.tele != nil {
+		s.tele.RulesLoaded(n)
+	}
 }
 
 // newModel makes the reader of audit events.
@@ -191,38 +262,4 @@ func newModel(cfg *config) (*audit.Model, error) {
 		o.Workloads = append(o.Workloads, audit.CustomWorkload{Group: w.Group, Resource: w.Resource, Kind: w.Kind, Template: w.Template})
 	}
 	return audit.NewModel(o)
-}
-
-// reloadOnHangup reads the rules again on every SIGHUP. The function it returns ends that.
-func (s *stage) reloadOnHangup(ctx context.Context) (stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		for {
-			select {
-			case <-hangup:
-				s.reloadRules(ctx)
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	return func() {
-		signal.Stop(hangup)
-		cancel()
-		<-ended
-	}
-}
-
-func (s *stage) reloadRules(ctx context.Context) {
-	set, err := loadRules(s.model, ruleOptionsOf(s.cfg))
-	if err != nil {
-		s.logger.ErrorContext(ctx, "the rules were not reloaded: the last good ones stay", "error", err)
-		return
-	}
-	s.proc.SetRules(set)
-	s.logger.InfoContext(ctx, "rules reloaded")
 }
