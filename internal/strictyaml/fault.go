@@ -35,4 +35,3 @@ func (f *Fault) Error() string {
 	}
 	return b.String()
 }
-

@@ -94,4 +94,3 @@ func (d *decoder) syntax(err error) error {
 	}
 	return f
 }
-
