@@ -25,6 +25,10 @@ type enrichConfig struct {
 	Event string `yaml:"event"`
 	// RBACSnapshot is a file that `kubectl get clusterroles,clusterrolebindings,roles,rolebindings -A -o json` printed.
 	RBACSnapshot string `yaml:"rbac_snapshot"`
+	// SnapshotCluster is the cluster whose roles rbac_snapshot holds; empty: it is taken for every cluster.
+	SnapshotCluster string `yaml:"snapshot_cluster"`
+	// OwnerKeys are labels and annotations of one's own that tell about owners, tried before those in common use.
+	OwnerKeys []enrich.OwnerKey `yaml:"owner_keys"`
 }
 
 // thresholdsConfig are the lowest scores (1 to 100) at which a severity is reached.
@@ -59,7 +63,7 @@ func newEnricher(cfg *config, failed func(enricher string)) (*enrich.Enricher, e
 	}
 	o := enrich.Options{
 		Networks: networks, TicketAnnotation: c.TicketAnnotation, Thresholds: alert.Thresholds(c.Thresholds), Event: enrich.EventMode(c.Event),
-		Failed: failed,
+		OwnerKeys: c.OwnerKeys, SnapshotCluster: c.SnapshotCluster, Failed: failed,
 	}
 	var errs []error
 	if c.TeamsFile != "" {
