@@ -36,6 +36,7 @@ var mayImport = map[string][]string{
 	"internal/natsdemo":   {},
 	"internal/strictyaml": {},
 	"internal/telemetry":  {"processor", "sources", "sinks"},
+	"internal/otlptest":   {},
 	"processor/envelope":  {},
 	"processor/audit":     {},
 	"processor/alert":     {},
@@ -47,12 +48,13 @@ var mayImport = map[string][]string{
 
 // mayImportInTests is what the tests of a package may import besides.
 var mayImportInTests = map[string][]string{
-	"sources/*":        {"sources/sourcetest", "internal/natsdemo"},
-	"sinks/*":          {"sinks/sinktest", "internal/natsdemo"},
-	"rules":            {"rules/builtin"},
-	"processor":        {"rules/builtin", "sources/*", "sinks/*"},
-	"processor/enrich": {"rules", "rules/builtin"},
-	"test/*":           {"*"},
+	"sources/*":          {"sources/sourcetest", "internal/natsdemo"},
+	"sinks/*":            {"sinks/sinktest", "internal/natsdemo"},
+	"rules":              {"rules/builtin"},
+	"processor":          {"rules/builtin", "sources/*", "sinks/*"},
+	"processor/enrich":   {"rules", "rules/builtin"},
+	"internal/telemetry": {"rules", "rules/builtin", "processor/*", "internal/otlptest"},
+	"test/*":             {"*"},
 }
 
 // only names third-party modules that may be imported in some places alone.
