@@ -48,3 +48,59 @@ func TestPacks(t *testing.T) {
 		})
 	}
 }
+
+// TestPacksCostNoAllocation runs all rules over every event of a real log that none matches.
+func TestPacksCostNoAllocation(t *testing.T) {
+	set := packs(t, builtin.Files(), builtin.Context())
+	var quiet [][]byte
+	var hits []rules.Hit
+	for _, line := range realLog(t) {
+		var err error
+		if hits, _, err = set.Match(line, hits[:0]); err != nil {
+			t.Fatal(err)
+		}
+		if len(hits) == 0 {
+			quiet = append(quiet, line)
+		}
+	}
+	if len(quiet) < 3000 {
+		t.Fatalf("%d quiet events: not the log this test is about", len(quiet))
+	}
+	n := testing.AllocsPerRun(5, func() {
+		for _, line := range quiet {
+			hits, _, _ = set.Match(line, hits[:0])
+		}
+	})
+	// Computed texts come out of chunks of memory that are taken now and then, and the race detector empties pools.
+	if n > 0.01*float64(len(quiet)) {
+		t.Errorf("%v allocations for %d events", n, len(quiet))
+	}
+}
+
+// TestPacksRejectEarly wants most events of a real log to be rejected by a field: a rule without pins would have each of
+// them read to its end.
+func TestPacksRejectEarly(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		set   *rules.Set
+		share int // of the events, in percent
+	}{
+		{"builtin", packs(t, builtin.Files()), 90},
+		{"builtin and context", packs(t, builtin.Files(), builtin.Context()), 80},
+	} {
+		rejected, all := 0, 0
+		for _, line := range realLog(t) {
+			_, end, err := c.set.Match(line, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if all++; end == rules.Rejected {
+				rejected++
+			}
+		}
+		t.Logf("%s: %d of %d events rejected", c.name, rejected, all)
+		if want := c.share * all / 100; rejected < want {
+			t.Errorf("%s: %d of %d events rejected, want %d", c.name, rejected, all, want)
+		}
+	}
+}
