@@ -43,6 +43,7 @@ var mayImport = map[string][]string{
 	"processor/enrich":    {"processor/alert", "processor/audit"},
 	"processor":           {"rules", "sources", "sinks", "processor/*"},
 	"cmd/spawnwatch":      {"*"},
+	"deploy":              {},
 	"test/*":              {"*"},
 }
 
