@@ -20,3 +20,11 @@ func packFlags(cmd *cobra.Command, o *ruleOptions) {
 	cmd.Flags().BoolVar(&o.builtin, "builtin", o.builtin, "with the built-in pack")
 	cmd.Flags().BoolVar(&o.context, "context", o.context, "with the context rules (in run and replay they are off by default)")
 }
+
+// written turns what became of the last write into the end of a command: a reader that has gone has seen enough.
+func written(err error) error {
+	if err == nil || isGone(err) {
+		return nil
+	}
+	return &exitError{code: exitBad, err: err}
+}

@@ -73,7 +73,7 @@ func checkRules(std streams, o ruleOptions, strict bool) error {
 		return &exitError{code: exitConfig, err: errors.New(count(len(warnings), "warning"))}
 	}
 	_, err = fmt.Fprintf(std.out, "%s, no fault, %s\n", count(good, "rule"), count(len(warnings), "warning"))
-	return err
+	return written(err)
 }
 
 // count writes a number with its noun: "1 rule", "no rules", "3 rules".

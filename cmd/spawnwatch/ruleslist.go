@@ -56,7 +56,7 @@ func listRules(std streams, all []*rules.Rule) error {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", printable(orDash(r.ID)), orDash(r.Level), printable(r.Title),
 			printable(orDash(strings.Join(r.Tags, ","))), printable(r.File))
 	}
-	return w.Flush()
+	return written(w.Flush())
 }
 
 func orDash(s string) string {
@@ -113,7 +113,7 @@ func listTechniques(std streams, all []*rules.Rule) error {
 			fmt.Fprintf(w, "%s\t%s\t%s\n", printable(id), printable(strings.Join(l.tactics, ",")), printable(title))
 		}
 	}
-	return w.Flush()
+	return written(w.Flush())
 }
 
 func newRulesFields(std streams) *cobra.Command {
@@ -143,7 +143,7 @@ func newRulesFields(std streams) *cobra.Command {
 			for _, alias := range slices.Sorted(maps.Keys(aliases)) {
 				row(alias, "alias", "the same as "+strings.Join(aliases[alias], ", "))
 			}
-			return w.Flush()
+			return written(w.Flush())
 		},
 	}
 }
