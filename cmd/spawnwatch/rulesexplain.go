@@ -250,8 +250,10 @@ func readLine(r *bufio.Reader, line int) ([]byte, error) {
 	limited := bufio.NewReaderSize(io.LimitReader(r, maxEventFile), 64<<10)
 	for n := 1; ; n++ {
 		var kept []byte
+		begun := false
 		for {
 			part, err := limited.ReadSlice('\n')
+			begun = begun || len(part) > 0
 			if n == line {
 				if kept = append(kept, part...); len(kept) > maxEventLine {
 					return nil, fmt.Errorf("expected a line of at most %d MiB, got more", maxEventLine>>20)
@@ -267,7 +269,10 @@ func readLine(r *bufio.Reader, line int) ([]byte, error) {
 				return kept, nil
 			}
 			if errors.Is(err, io.EOF) {
-				return nil, fmt.Errorf("expected %d lines or more, got %d", line, max(n-1, 0))
+				if !begun {
+					n-- // there is no last line without a line feed
+				}
+				return nil, fmt.Errorf("expected %d lines or more, got %d", line, n)
 			}
 			return nil, err
 		}
