@@ -23,9 +23,16 @@ const (
 	stateFolder   = "/var/lib/spawnwatch"
 )
 
-// TestConfigurations lets the program itself read every configuration that is shipped.
-func TestConfigurations(t *testing.T) {
-	bin, secrets, state := program(t), secretsFiles(t), t.TempDir()
+// TestProgram lets the program itself judge what is shipped.
+func TestProgram(t *testing.T) {
+	bin := program(t)
+	t.Run("configurations", func(t *testing.T) { checkConfigurations(t, bin) })
+	t.Run("audit policy", func(t *testing.T) { checkAuditPolicy(t, bin) })
+}
+
+// checkConfigurations reads every configuration.
+func checkConfigurations(t *testing.T, bin string) {
+	secrets, state := secretsFiles(t), t.TempDir()
 	rules, err := filepath.Abs("kubernetes/base/rules")
 	if err != nil {
 		t.Fatal(err)

@@ -88,8 +88,10 @@ func run(path string) (lines, chunks int, err error) {
 	if s.key == "" {
 		s.key = "log"
 	}
-	if err := s.greet(out.SelfHostname, out.SharedKey); err != nil {
-		return 0, 0, fmt.Errorf("handshake: %w", err)
+	if out.SharedKey != "" {
+		if err := s.greet(out.SelfHostname, out.SharedKey); err != nil {
+			return 0, 0, fmt.Errorf("handshake: %w", err)
+		}
 	}
 	scan := bufio.NewScanner(file)
 	scan.Buffer(make([]byte, 1<<20), maxLine)
