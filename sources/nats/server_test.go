@@ -106,11 +106,21 @@ func (s *peer) consumer(stream string, c jetstream.ConsumerConfig) {
 }
 
 // publish stores the values and waits for each answer.
+// A message that went to a server which was just stopped gets no answer, so each is tried again.
 func (s *peer) publish(subject string, values ...[]byte) {
 	s.t.Helper()
 	for _, v := range values {
-		if _, err := s.js.Publish(s.ctx(), subject, v); err != nil {
-			s.t.Fatal(err)
+		deadline := time.Now().Add(patience)
+		for {
+			ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Second)
+			_, err := s.js.Publish(ctx, subject, v)
+			cancel()
+			if err == nil {
+				break
+			}
+			if time.Now().After(deadline) {
+				s.t.Fatal(err)
+			}
 		}
 	}
 }
