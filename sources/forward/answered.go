@@ -8,9 +8,10 @@ import (
 // answered remembers the chunks that were answered last. A sender that missed the answer sends the chunk again, with
 // the same id and the same bytes, perhaps on another connection: it is answered again at once, and not handled twice.
 //
-// A chunk is known by its id, its length and its first and last bytes, hashed with a seed of this process: neither a
-// sender that counts its chunks from 1 after every start nor one that guesses another's id can make us answer for
-// something that we have not seen. The times and audit ids of the first events are among the first bytes.
+// A chunk is known by its id, its length, and its first and last bytes or those that each of its entries begins with,
+// hashed with a seed of this process: neither a sender that counts its chunks from 1 after every start nor one that
+// guesses another's id can make us answer for something that we have not seen. The times and audit ids of events are
+// among these bytes.
 type answered struct {
 	seed maphash.Seed
 	mu   sync.Mutex
@@ -41,6 +42,20 @@ func (a *answered) key(chunk, message []byte) chunkKey {
 		last:  maphash.Bytes(a.seed, message[len(message)-n:]),
 		size:  len(message),
 	}
+}
+
+// answeredSample is how much of the beginning of each entry counts in a message that is read entry by entry: enough for
+// the audit id of an event.
+const answeredSample = 256
+
+// sample is what an entry adds to the digest of its message.
+func (a *answered) sample(entry []byte) uint64 {
+	return maphash.Bytes(a.seed, entry[:min(len(entry), answeredSample)]) + uint64(len(entry))
+}
+
+// streamed is the key of a message of so many bytes that was read entry by entry.
+func (a *answered) streamed(chunk []byte, digest uint64, size int) chunkKey {
+	return chunkKey{id: maphash.Bytes(a.seed, chunk), first: digest, size: size}
 }
 
 func (a *answered) has(k chunkKey) bool {

@@ -48,6 +48,7 @@ func (c *conn) serve(ctx, work context.Context) error {
 	cut := context.AfterFunc(work, func() { _ = c.net.Close() })
 	defer cut()
 	defer c.drop()
+	defer c.group.discard(&c.held)
 	c.group.src = c.src
 	c.left = messageTime
 	err := c.greet(ctx)
@@ -169,6 +170,23 @@ func (c *conn) work(ctx context.Context) error {
 	b := *c.in
 	for c.r < len(b) && fault == nil {
 		var done bool
+		if !c.group.stream.active {
+			if o, ok := readOpening(b[c.r:]); ok {
+				c.group.stream.begin(o)
+				c.frame = frame{}
+				c.r += o.size
+			}
+		}
+		if c.group.stream.active {
+			var n int
+			n, done, fault = c.group.read(ctx, &c.held, b[c.r:])
+			c.r += n
+			if done {
+				c.left = messageTime
+				continue
+			}
+			break
+		}
 		if done, fault = c.frame.advance(b[c.r:]); !done {
 			break
 		}
@@ -191,8 +209,10 @@ func (c *conn) work(ctx context.Context) error {
 		return fault
 	}
 	switch rest := len(b) - c.r; {
-	case rest == 0:
+	case rest == 0 && !c.group.stream.active:
 		c.drop()
+	case rest == 0:
+		*c.in, c.r = b[:0], 0
 	case cap(b) > 2*smallestBuffer && rest <= smallestBuffer && c.src.budget.pressed():
 		// Others wait for memory, and this message has only begun.
 		kept := append([]byte(nil), b[c.r:]...)
@@ -257,12 +277,21 @@ func (c *conn) read(ctx context.Context) error {
 	n, err := c.net.Read(b[len(b):min(cap(b), len(b)+(256<<10))])
 	*c.in = b[:len(b)+n]
 	if c.left -= time.Since(begun); c.left <= 0 {
-		return fmt.Errorf("expected a message within %s, got %d bytes of one", messageTime, len(b)+n-c.r)
+		return fmt.Errorf("expected a message within %s, got %d bytes of one", messageTime, c.inHand())
 	}
 	if n == 0 && err != nil {
-		return c.ended(err, len(b)-c.r)
+		return c.ended(err, c.inHand())
 	}
 	return nil
+}
+
+// inHand is how many bytes of a message were read that is not complete.
+func (c *conn) inHand() int {
+	n := len(*c.in) - c.r
+	if c.group.stream.active {
+		n += c.group.stream.size
+	}
+	return n
 }
 
 // ended says what the end of reading means with n bytes of a message in hand.
@@ -296,7 +325,7 @@ func (c *conn) keep(ctx context.Context, b []byte) error {
 // makeRoom makes room behind what is in the buffer. Nothing points into it any more.
 func (c *conn) makeRoom(ctx context.Context) error {
 	b := *c.in
-	if len(b) < cap(b) {
+	if len(b) < cap(b) && (c.r < cap(b)/2 || len(b)-c.r > smallestBuffer/4) {
 		return nil
 	}
 	if c.r > 0 {

@@ -42,8 +42,9 @@ type Settings struct {
 	MaxRecord int
 	// Drain is how long calls of the handler may go on when the source is to end. Default: 20 s.
 	Drain time.Duration
-	// Memory bounds the bytes of messages in hand over all connections, read or decompressed; one message may exceed
-	// it. The JSON text made of them comes on top, as do about 10 kB per connection. Default: 256 MiB.
+	// Memory bounds the bytes of messages in hand over all connections, as read, decompressed, or written as JSON text
+	// while the message is not complete; one message may exceed it. The JSON text of batches that are being made while
+	// others are handled comes on top (Calls bounds it), as do about 10 kB per connection. Default: 256 MiB.
 	Memory int64
 	// Connections is how many connections are served at once; more wait to be accepted. Default: 16384.
 	Connections int
@@ -189,7 +190,7 @@ func (s *Source) Run(ctx context.Context, h sources.Handler) error {
 	return err
 }
 
-// takeJob takes an empty job. The caller holds a slot.
+// takeJob takes an empty job. A slot is needed before it is handed to the handler.
 func (s *Source) takeJob() *job {
 	j, _ := s.jobs.Get().(*job)
 	if j == nil {
@@ -200,13 +201,18 @@ func (s *Source) takeJob() *job {
 
 // giveJob gives a job and its slot back.
 func (s *Source) giveJob(j *job) {
+	s.recycle(j)
+	<-s.slots
+}
+
+// recycle gives a job back that has no slot.
+func (s *Source) recycle(j *job) {
 	clear(j.batch.Records)
 	j.batch = sources.Batch{Records: j.batch.Records[:0]}
-	j.text, j.bytes = j.text[:0], 0
+	j.text, j.bytes, j.claimed = j.text[:0], 0, 0
 	if cap(j.text) <= 4*batchBytes {
 		s.jobs.Put(j)
 	}
-	<-s.slots
 }
 
 // warn logs what a sender caused, at most throttleLines lines per throttleTime.

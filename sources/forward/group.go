@@ -15,8 +15,9 @@ import (
 // group is the messages that one connection works on at a time: those that lay complete in its buffer. Their records
 // go to the handler in batches, several calls at once; when all have returned the messages are answered in order.
 type group struct {
-	src  *Source
-	open *job
+	src    *Source
+	stream stream
+	open   *job
 	// origin is that of the messages being taken.
 	origin  sources.Origin
 	answers []answer
@@ -36,6 +37,8 @@ type job struct {
 	batch sources.Batch
 	text  []byte
 	bytes int
+	// claimed is what text holds of the budget, while the job waits for the end of its message.
+	claimed int64
 }
 
 // answer is what is owed for one message.
@@ -60,7 +63,7 @@ func (g *group) take(ctx context.Context, c *claim, b []byte, f *frame) error {
 	if err != nil {
 		return err
 	}
-	if m.option.chunk != nil && g.owe(answer{chunk: m.option.chunk}, b) {
+	if m.option.chunk != nil && g.owe(answer{chunk: m.option.chunk, key: g.src.answered.key(m.option.chunk, b)}) {
 		return nil
 	}
 	if m.option.signal != signalLogs {
@@ -75,11 +78,11 @@ func (g *group) take(ctx context.Context, c *claim, b []byte, f *frame) error {
 		}
 		return nil
 	case carriesEntries:
-		return g.takeEntries(ctx, m.entries)
+		return g.takeEntries(ctx, m.entries, 0)
 	}
 	switch method := string(m.option.compressed); method {
 	case "", "text":
-		return g.takeEntries(ctx, m.entries)
+		return g.takeEntries(ctx, m.entries, 0)
 	default:
 		g.send(ctx)
 		plain, err := g.src.decompress(ctx, c, method, m.entries)
@@ -90,14 +93,13 @@ func (g *group) take(ctx context.Context, c *claim, b []byte, f *frame) error {
 			return g.addUnreadable(ctx, m.entries, time.Time{}, 0, err)
 		}
 		g.decompressed = append(g.decompressed, plain)
-		return g.takeEntries(ctx, *plain)
+		return g.takeEntries(ctx, *plain, 0)
 	}
 }
 
 // owe notes that a message is to be answered. It returns true when the chunk was answered before, so that nothing
 // else is to be done.
-func (g *group) owe(a answer, message []byte) bool {
-	a.key = g.src.answered.key(a.chunk, message)
+func (g *group) owe(a answer) bool {
 	a.known = g.src.answered.has(a.key)
 	if a.known {
 		g.src.stats.repeated.Add(1)
@@ -114,10 +116,10 @@ func (g *group) from(tag, cluster string) {
 	g.origin = sources.Origin{Source: g.src.settings.Name, Topic: tag, Partition: -1, Cluster: cluster}
 }
 
-// takeEntries takes the entries that make up b. Where b can't be read any further the rest is one record, to be
+// takeEntries takes the entries that make up b, the first of which has the given index. Where b can't be read any further the rest is one record, to be
 // dead-lettered: refusing it would have it sent again for ever.
-func (g *group) takeEntries(ctx context.Context, b []byte) error {
-	for index := int64(0); len(b) > 0; index++ {
+func (g *group) takeEntries(ctx context.Context, b []byte, index int64) error {
+	for ; len(b) > 0; index++ {
 		at, record, group := readEntry(b)
 		if group {
 			size, err := skip(b)
@@ -190,15 +192,20 @@ func (g *group) addUnreadable(ctx context.Context, b []byte, at time.Time, index
 	if err := g.make(ctx); err != nil {
 		return err
 	}
+	g.add(g.unreadable(g.origin.Topic, b, at, index, why))
+	return nil
+}
+
+// unreadable is the record b of what has no JSON text.
+func (g *group) unreadable(tag string, b []byte, at time.Time, index int64, why error) sources.Record {
 	g.src.stats.unreadable.Add(1)
 	g.src.warn("a record or chunk cannot be read and goes to the dead letter",
-		"tag", g.origin.Topic, "index", index, "bytes", len(b), "reason", why.Error())
+		"tag", tag, "index", index, "bytes", len(b), "reason", why.Error())
 	r := sources.Record{Value: b, Offset: index, Time: at}
 	if errors.Is(why, errOversized) {
 		r = cut(r)
 	}
-	g.add(r)
-	return nil
+	return r
 }
 
 // cut makes r an oversized record.
@@ -226,7 +233,7 @@ func (g *group) takeJSON(ctx context.Context, c *claim, b []byte) error {
 		if err != nil {
 			return err
 		}
-		if g.owe(answer{chunk: text, json: true}, b) {
+		if g.owe(answer{chunk: text, json: true, key: g.src.answered.key(text, b)}) {
 			return nil
 		}
 	}

@@ -25,148 +25,170 @@ import (
 // A value nested deeper than maxDepth is errDeep, one whose text is longer than limit bytes errOversized. After an
 // error dst holds a part of the text.
 func appendJSON(dst, b []byte, limit int) ([]byte, int, error) {
-	t := transcoder{b: b, limit: len(dst) + limit}
-	dst, err := t.value(dst, maxDepth)
-	if err == nil && len(dst) > t.limit {
-		err = errOversized
+	var few [24]level
+	outer := few[:0]
+	in := level{left: 1, seps: sepsOfArray}
+	limit += len(dst)
+	pos, n := 0, len(dst)
+	out, end := reserve(dst, limit)
+	for {
+		if n > end {
+			if n > limit {
+				return out[:n], pos, errOversized
+			}
+			out, end = reserve(out[:n], limit)
+		}
+		if pos >= len(b) {
+			return out[:n], pos, errCut
+		}
+		in.left--
+		c := b[pos]
+		switch size := int(c - 0xa0); {
+		case size < 32 && pos+33 <= len(b):
+			// A str of less than 32 bytes: those are most of an audit event. It is copied without a look at its length,
+			// together with what lies behind it, and looked at afterwards.
+			from, to := (*[32]byte)(b[pos+1:]), (*[36]byte)(out[n:])
+			x, y := binary.LittleEndian.Uint64(from[0:]), binary.LittleEndian.Uint64(from[8:])
+			mask := &lanes[size&31]
+			to[0] = '"'
+			binary.LittleEndian.PutUint64(to[1:], x)
+			binary.LittleEndian.PutUint64(to[9:], y)
+			found := special(x)&mask[0] | special(y)&mask[1]
+			if size > 16 {
+				x, y = binary.LittleEndian.Uint64(from[16:]), binary.LittleEndian.Uint64(from[24:])
+				binary.LittleEndian.PutUint64(to[17:], x)
+				binary.LittleEndian.PutUint64(to[25:], y)
+				found |= special(x)&mask[2] | special(y)&mask[3]
+			}
+			if found == 0 {
+				to[1+size&31] = '"'
+				n += size + 2
+			} else {
+				out = appendString(out[:n], b[pos+1:pos+1+size])
+				n = len(out)
+				out, end = reserve(out, limit)
+			}
+			pos += 1 + size
+		case c < 0x80 && !in.atKey():
+			n = len(strconv.AppendUint(out[:n], uint64(c), 10))
+			pos++
+		case c > 0x80 && c < 0xa0 && c != 0x90 && !in.atKey() && len(outer) < maxDepth:
+			// A map or an array of up to 15; where it is cut short, what it lacks is missed later.
+			outer = append(outer, in)
+			if c < 0x90 {
+				in = level{left: 2 * int(c&0x0f), seps: sepsOfMap, closer: '}'}
+				out[n] = '{'
+			} else {
+				in = level{left: int(c & 0x0f), seps: sepsOfArray, closer: ']'}
+				out[n] = '['
+			}
+			n++
+			pos++
+			continue
+		default:
+			h, ok := readHead(b[pos:])
+			if !ok {
+				return out[:n], pos, errCut
+			}
+			if h.kind == kindInvalid {
+				return out[:n], pos, errUnused
+			}
+			pos += h.size
+			if h.payload() > uint64(len(b)-pos) {
+				return out[:n], pos, errCut
+			}
+			payload := b[pos : pos+int(h.payload())]
+			pos += len(payload)
+			if n+len(payload) > limit {
+				return out[:n], pos, errOversized
+			}
+			switch h.kind {
+			case kindStr, kindBin:
+				out = appendString(out[:n], payload)
+			case kindMap, kindArray:
+				switch {
+				case in.atKey():
+					return out[:n], pos, errKey
+				case len(outer) == maxDepth:
+					return out[:n], pos, errDeep
+				case h.children() > uint64(len(b)-pos):
+					return out[:n], pos, errCut
+				}
+				inner := level{left: int(h.children()), seps: sepsOfArray, closer: ']'}
+				out[n] = '['
+				if h.kind == kindMap {
+					inner.seps, inner.closer = sepsOfMap, '}'
+					out[n] = '{'
+				}
+				n++
+				if inner.left > 0 {
+					outer = append(outer, in)
+					in = inner
+					continue
+				}
+				out = append(out[:n], inner.closer)
+			default:
+				out = appendOther(out[:n], h, payload, in.atKey())
+			}
+			n = len(out)
+			out, end = reserve(out, limit)
+		}
+		out[n] = in.sep()
+		n++
+		for in.left == 0 {
+			// The last separator gives way to what closes.
+			if len(outer) == 0 {
+				if n-1 > limit {
+					return out[:n-1], pos, errOversized
+				}
+				return out[:n-1], pos, nil
+			}
+			out[n-1] = in.closer
+			in = outer[len(outer)-1]
+			outer = outer[:len(outer)-1]
+			if n == len(out) {
+				out, end = reserve(out[:n], limit)
+			}
+			out[n] = in.sep()
+			n++
+		}
 	}
-	return dst, t.pos, err
 }
 
-type transcoder struct {
-	b     []byte
-	pos   int
-	limit int
+// level is an array or a map that is being written, or what is around the value itself.
+type level struct {
+	// left is how many values are still to come, the keys of a map counted: an even number of them means that the next
+	// one is a key.
+	left int
+	// seps is what follows a value: its low byte when the number left is even, else its high byte.
+	seps   uint16
+	closer byte
 }
 
-func (t *transcoder) value(dst []byte, depth int) ([]byte, error) {
-	if text, ok := t.short(); ok {
-		return appendShort(dst, text), nil
+const (
+	sepsOfArray = ',' | ','<<8
+	sepsOfMap   = ',' | ':'<<8
+)
+
+func (l *level) sep() byte { return byte(l.seps >> (8 * (l.left & 1))) }
+
+// atKey says whether the value that was just counted off is the key of a map.
+func (l *level) atKey() bool { return l.sep() == ':' }
+
+// reserve returns dst up to its capacity, with room for what one step writes at least, and up to where in it another
+// step may begin.
+func reserve(dst []byte, limit int) (out []byte, end int) {
+	const step = 128
+	if cap(dst)-len(dst) < step {
+		dst = slices.Grow(dst, step)
 	}
-	h, payload, err := t.next()
-	if err != nil {
-		return dst, err
-	}
-	if len(dst)+len(payload) > t.limit {
-		return dst, errOversized
-	}
-	switch h.kind {
-	case kindStr, kindBin:
-		return appendString(dst, payload), nil
-	case kindMap:
-		return t.object(dst, h.n, depth-1)
-	case kindArray:
-		return t.array(dst, h.n, depth-1)
-	case kindExt:
-		dst = append(dst, '"')
-		dst = appendExt(dst, h.ext, payload)
-		return append(dst, '"'), nil
-	}
-	return appendScalar(dst, h), nil
+	return dst[:cap(dst)], min(cap(dst)-step, limit)
 }
 
-// short reads a str of less than 32 bytes: those are most of an audit event.
-func (t *transcoder) short() ([]byte, bool) {
-	if t.pos >= len(t.b) {
-		return nil, false
-	}
-	c := t.b[t.pos]
-	if c < 0xa0 || c >= 0xc0 {
-		return nil, false
-	}
-	begin := t.pos + 1
-	end := begin + int(c&0x1f)
-	if end > len(t.b) {
-		return nil, false
-	}
-	t.pos = end
-	return t.b[begin:end], true
-}
-
-// next reads a header and the payload that belongs to it.
-func (t *transcoder) next() (h head, payload []byte, err error) {
-	b := t.b[t.pos:]
-	h, ok := readHead(b)
-	if !ok {
-		return head{}, nil, errCut
-	}
-	if h.kind == kindInvalid {
-		return head{}, nil, errUnused
-	}
-	n := h.payload()
-	if n > uint64(len(b)-h.size) {
-		return head{}, nil, errCut
-	}
-	t.pos += h.size + int(n)
-	return h, b[h.size : h.size+int(n)], nil
-}
-
-func (t *transcoder) array(dst []byte, n uint64, depth int) ([]byte, error) {
-	if depth < 0 {
-		return dst, errDeep
-	}
-	if n > uint64(len(t.b)-t.pos) {
-		return dst, errCut
-	}
-	var err error
-	dst = append(dst, '[')
-	for i := range n {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		if dst, err = t.value(dst, depth); err != nil {
-			return dst, err
-		}
-		if len(dst) > t.limit {
-			return dst, errOversized
-		}
-	}
-	return append(dst, ']'), nil
-}
-
-func (t *transcoder) object(dst []byte, n uint64, depth int) ([]byte, error) {
-	if depth < 0 {
-		return dst, errDeep
-	}
-	if n > uint64(len(t.b)-t.pos)/2 {
-		return dst, errCut
-	}
-	dst = append(dst, '{')
-	for i := range n {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		var err error
-		if dst, err = t.key(dst); err != nil {
-			return dst, err
-		}
-		dst = append(dst, ':')
-		if dst, err = t.value(dst, depth); err != nil {
-			return dst, err
-		}
-		if len(dst) > t.limit {
-			return dst, errOversized
-		}
-	}
-	return append(dst, '}'), nil
-}
-
-func (t *transcoder) key(dst []byte) ([]byte, error) {
-	if text, ok := t.short(); ok {
-		return appendShort(dst, text), nil
-	}
-	h, payload, err := t.next()
-	if err != nil {
-		return dst, err
-	}
-	if len(dst)+len(payload) > t.limit {
-		return dst, errOversized
-	}
-	switch h.kind {
-	case kindStr, kindBin:
-		return appendString(dst, payload), nil
-	case kindArray, kindMap:
-		return dst, errKey
+// appendOther appends what is neither a text nor an array nor a map.
+func appendOther(dst []byte, h head, payload []byte, key bool) []byte {
+	if h.kind != kindExt && !key {
+		return appendScalar(dst, h)
 	}
 	dst = append(dst, '"')
 	if h.kind == kindExt {
@@ -174,7 +196,7 @@ func (t *transcoder) key(dst []byte) ([]byte, error) {
 	} else {
 		dst = appendScalar(dst, h)
 	}
-	return append(dst, '"'), nil
+	return append(dst, '"')
 }
 
 func appendScalar(dst []byte, h head) []byte {
@@ -216,22 +238,32 @@ const (
 
 // special marks the bytes of x that JSON escapes: the quote, the backslash and what is below a space. Above the lowest
 // marked byte a mark may be wrong.
+//
+// Turning bit 1 over makes the quote (0x22) the neighbour of the controls: all that is below 0x21 then is special.
 func special(x uint64) uint64 {
-	control := (x - lanesOnes*0x20) &^ x
-	quote := x ^ lanesOnes*'"'
-	slash := x ^ lanesOnes*'\\'
-	return (control | (quote-lanesOnes)&^quote | (slash-lanesOnes)&^slash) & lanesHighs
+	low := (x ^ lanesOnes*0x02) - lanesOnes*0x21
+	slash := (x ^ lanesOnes*'\\') - lanesOnes
+	return (low | slash&^(x^lanesOnes*'\\')) &^ x & lanesHighs
 }
 
 // appendString appends s as a JSON string (RFC 8259, section 7). It escapes what must be escaped and nothing else.
 //
-// Eight bytes at a time are copied and looked at; where one of them was special the copy goes on behind its escape. The
+// Up to the first of these 16 bytes, and then eight at a time are copied and looked at; where one of them was special the copy goes on behind its escape. The
 // last bytes of s are read together with what lies behind them in the same buffer, and that is masked away.
 func appendString(dst, s []byte) []byte {
 	n, i := len(dst), 0
 	out := room(dst, n, len(s))
 	out[n] = '"'
 	n++
+	for ; i+16 <= len(s); i, n = i+16, n+16 {
+		from, to := (*[16]byte)(s[i:]), (*[16]byte)(out[n:])
+		x, y := binary.LittleEndian.Uint64(from[0:]), binary.LittleEndian.Uint64(from[8:])
+		if special(x)|special(y) != 0 {
+			break
+		}
+		binary.LittleEndian.PutUint64(to[0:], x)
+		binary.LittleEndian.PutUint64(to[8:], y)
+	}
 	all := s[:cap(s)]
 	for i < len(s) && i+8 <= len(all) {
 		x := binary.LittleEndian.Uint64(all[i:])
@@ -265,34 +297,6 @@ func appendString(dst, s []byte) []byte {
 	}
 	out[n] = '"'
 	return out[:n+1]
-}
-
-// appendShort is appendString for less than 32 bytes, most of which need no escape: it copies without looking at the
-// length, and looks at what it copied afterwards.
-func appendShort(dst, s []byte) []byte {
-	if cap(s) < 32 {
-		return appendString(dst, s)
-	}
-	n := len(dst)
-	out := room(dst, n, 32)
-	from, to := (*[32]byte)(s[:32]), (*[34]byte)(out[n:n+34])
-	a, b := binary.LittleEndian.Uint64(from[0:]), binary.LittleEndian.Uint64(from[8:])
-	mask := &lanes[len(s)&31]
-	to[0] = '"'
-	binary.LittleEndian.PutUint64(to[1:], a)
-	binary.LittleEndian.PutUint64(to[9:], b)
-	found := special(a)&mask[0] | special(b)&mask[1]
-	if len(s) > 16 {
-		a, b = binary.LittleEndian.Uint64(from[16:]), binary.LittleEndian.Uint64(from[24:])
-		binary.LittleEndian.PutUint64(to[17:], a)
-		binary.LittleEndian.PutUint64(to[25:], b)
-		found |= special(a)&mask[2] | special(b)&mask[3]
-	}
-	if found != 0 {
-		return appendString(dst, s)
-	}
-	to[1+(len(s)&31)] = '"'
-	return out[:n+len(s)+2]
 }
 
 // lanes masks the bytes of four words that belong to a text of so many bytes.
