@@ -37,13 +37,13 @@ func ComputedFields(m *audit.Model) []rules.Computed {
 //
 //   - Rules for other products or services are left out.
 //   - A rule that names no stage sees ResponseStarted and ResponseComplete (a 401 exists only as the former) and events
-//     without a stage, never RequestReceived or Panic.
+//     without a stage, and Panic, which may have stored something; never RequestReceived.
 //   - A verb that is no text does not reject an event: the event is read on, and found to have no readable verb.
 //   - Aliases stand for names in common use that raw audit events do not have.
 func RuleOptions() rules.Options {
 	return rules.Options{
 		LogSource: rules.LogSource{Product: "kubernetes", Service: "audit"},
-		Guards:    []rules.Guard{{Field: "stage", Values: []string{"ResponseComplete", "ResponseStarted"}, Absent: true}},
+		Guards:    []rules.Guard{{Field: "stage", Values: []string{"ResponseComplete", "ResponseStarted", "Panic"}, Absent: true}},
 		Texts:     []string{"verb"},
 		Check:     checkValue,
 		Checked:   []string{"requestObject", "responseObject"},

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spawnwatch/spawnwatch/processor"
@@ -25,6 +26,8 @@ type ruleOptions struct {
 	// aliases and placeholders are added to those of the program.
 	aliases      map[string][]string
 	placeholders map[string][]string
+	// withoutCases leaves out the cases beside the built-in rules: parsing them would be half of a start.
+	withoutCases bool
 }
 
 func ruleOptionsOf(cfg *config) ruleOptions {
@@ -45,6 +48,7 @@ func (o *ruleOptions) compileOptions() rules.Options {
 
 // loadRules reads and compiles rules. Every fault of every file is reported.
 func loadRules(model *audit.Model, o ruleOptions) (*rules.Set, error) {
+	o.withoutCases = true
 	found, err := readRules(o)
 	set, compileErr := rules.Compile(found.documents(), processor.ComputedFields(model), o.compileOptions())
 	if err := errors.Join(err, compileErr); err != nil {
@@ -74,10 +78,10 @@ func (p rulePlaces) documents() (docs rules.Documents) {
 func readRules(o ruleOptions) (rulePlaces, error) {
 	var places rulePlaces
 	if o.builtin {
-		places = append(places, rulePlace{fsys: mountedFS{"builtin", builtin.Files()}, root: "builtin"})
+		places = append(places, rulePlace{fsys: mountedFS{"builtin", builtin.Files(), o.withoutCases}, root: "builtin"})
 	}
 	if o.context {
-		places = append(places, rulePlace{fsys: mountedFS{"builtin/context", builtin.Context()}, root: "builtin/context"})
+		places = append(places, rulePlace{fsys: mountedFS{"builtin/context", builtin.Context(), o.withoutCases}, root: "builtin/context"})
 	}
 	for _, p := range o.paths {
 		places = append(places, rulePlace{fsys: diskFS{}, root: filepath.ToSlash(filepath.Clean(p))})
@@ -101,6 +105,21 @@ func (diskFS) Open(name string) (fs.File, error) { return os.Open(filepath.FromS
 type mountedFS struct {
 	at   string
 	pack fs.FS
+	// withoutCases hides NAME.test.yml.
+	withoutCases bool
+}
+
+// ReadDir implements [fs.ReadDirFS].
+func (m mountedFS) ReadDir(name string) ([]fs.DirEntry, error) {
+	inner := "."
+	if name != m.at {
+		inner = strings.TrimPrefix(name, m.at+"/")
+	}
+	entries, err := fs.ReadDir(m.pack, inner)
+	if m.withoutCases {
+		entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return !e.IsDir() && !isRuleFile(e.Name()) })
+	}
+	return entries, err
 }
 
 // Open implements [fs.FS].
