@@ -26,6 +26,10 @@ test: ## the tests
 race: ## the tests under the race detector
 	$(GO) test -race ./...
 
+test-kafka: ## the Kafka adapters and the whole program against a real three-broker Kafka (Java 17, Maven; minutes)
+	dir=$$(mktemp -d); up="scripts/kafka-up -n 3 -s $$dir"; trap "scripts/kafka-up remove $$dir" EXIT; out=$$($$up) && eval "$$out" && \
+	  BOOTSTRAP=$$BOOTSTRAP KAFKA_DIR=$$dir KAFKA_UP="$$up" $(GO) test -count=1 -parallel 16 -timeout 20m ./test/kafka
+
 lint: ## golangci-lint, pinned in tools.mod (its first build takes minutes)
 	$(GO) tool -modfile=tools.mod golangci-lint run ./...
 
