@@ -23,8 +23,8 @@ type Meter interface {
 // BatchMeter follows one batch: Computed once, unless its context ended first, and End always.
 type BatchMeter interface {
 	// Computed is told what the records came to, before any of it is published. It may change the Trace of the alerts,
-	// which goes out with them. r is lent until End has returned.
-	Computed(ctx context.Context, r *Report)
+	// which goes out with them. r is lent until End has returned. The context is the one for what follows.
+	Computed(ctx context.Context, r *Report) context.Context
 	// End is told what was delivered, and the error that the source gets: nil acknowledges. d is lent.
 	End(ctx context.Context, d Delivery, err error)
 }
@@ -95,8 +95,8 @@ func (noMeter) Begin(ctx context.Context, _ *sources.Batch) (context.Context, Ba
 func (noMeter) Try(ctx context.Context, _ Try) (context.Context, func(error)) {
 	return ctx, func(error) {}
 }
-func (noMeter) Computed(context.Context, *Report)    {}
-func (noMeter) End(context.Context, Delivery, error) {}
+func (noMeter) Computed(ctx context.Context, _ *Report) context.Context { return ctx }
+func (noMeter) End(context.Context, Delivery, error)                    {}
 
 // count adds n to the count of that name. There are few names, so that looking through all is quick.
 func count(counts []Count, name string, n uint64) []Count {

@@ -48,7 +48,7 @@ func (m *memoryMeter) Try(ctx context.Context, t Try) (context.Context, func(err
 	}
 }
 
-func (m *memoryMeter) Computed(_ context.Context, r *Report) {
+func (m *memoryMeter) Computed(ctx context.Context, r *Report) context.Context {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	kept := *r
@@ -60,6 +60,7 @@ func (m *memoryMeter) Computed(_ context.Context, r *Report) {
 			a.Trace = m.trace
 		}
 	}
+	return ctx
 }
 
 func (m *memoryMeter) End(_ context.Context, d Delivery, err error) {

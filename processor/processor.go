@@ -275,7 +275,7 @@ func (p *Processor) handle(ctx context.Context, b *sources.Batch, foreign Foreig
 	for i := range out.alerts {
 		out.report.Alerts = append(out.report.Alerts, &out.alerts[i].AlertReport)
 	}
-	meter.Computed(ctx, &out.report)
+	ctx = meter.Computed(ctx, &out.report)
 	if b.After != nil {
 		began := time.Now()
 		select {

@@ -23,9 +23,11 @@ const maxLinks = 128
 type batch struct {
 	t      *Telemetry
 	source *Source
-	bytes  int64
-	began  time.Time
-	// span is nil where nothing is traced; matches are those of the alerts.
+	// of is lent until End.
+	of    *sources.Batch
+	bytes int64
+	began time.Time
+	// span is nil where the batch is not traced; matches are the spans of its alerts.
 	span    trace.Span
 	matches []trace.Span
 	report  *processor.Report
@@ -33,7 +35,7 @@ type batch struct {
 
 // Begin implements [processor.Meter].
 func (t *Telemetry) Begin(ctx context.Context, b *sources.Batch) (context.Context, processor.BatchMeter) {
-	f := &batch{t: t, source: t.Source(b.Origin.Source), began: time.Now()}
+	f := &batch{t: t, source: t.Source(b.Origin.Source), of: b, began: time.Now()}
 	for i := range b.Records {
 		f.bytes += int64(len(b.Records[i].Value))
 	}
@@ -43,53 +45,11 @@ func (t *Telemetry) Begin(ctx context.Context, b *sources.Batch) (context.Contex
 			f.source.took(b.Origin.Topic, b.Origin.Partition, at)
 		}
 	}
-	if t.tracing {
-		ctx = f.trace(ctx, b)
-	}
 	return ctx, f
 }
 
-// trace starts the span of the batch. A batch of one record is part of its trace, a larger one is linked to those of its
-// records (semantic conventions for messaging, "batch receiving").
-func (f *batch) trace(ctx context.Context, b *sources.Batch) context.Context {
-	attrs := append(
-		make([]attribute.KeyValue, 0, len(f.source.spanAttrs)+4), f.source.spanAttrs...,
-	)
-	attrs = append(attrs, semconv.MessagingDestinationName(b.Origin.Topic), semconv.MessagingBatchMessageCount(len(b.Records)))
-	if b.Origin.Partition >= 0 {
-		attrs = append(attrs, semconv.MessagingDestinationPartitionID(strconv.Itoa(int(b.Origin.Partition))))
-	}
-	options := []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindConsumer), trace.WithTimestamp(f.began)}
-	var links []trace.Link
-	for i := range b.Records {
-		if len(links) == maxLinks {
-			break
-		}
-		if len(b.Records[i].Headers) == 0 {
-			continue
-		}
-		of := processor.TraceOf(b.Records[i].Headers)
-		if of.Parent == "" {
-			continue
-		}
-		if len(b.Records) == 1 {
-			ctx = remote(ctx, of)
-			if f.source.info.Kind == "kafka" {
-				attrs = append(attrs, semconv.MessagingKafkaOffset(int(b.Records[i].Offset)))
-			}
-			break
-		}
-		links = append(links, trace.Link{SpanContext: trace.SpanContextFromContext(remote(context.Background(), of))})
-	}
-	if len(links) > 0 {
-		options = append(options, trace.WithLinks(links...))
-	}
-	ctx, f.span = f.t.tracer.Start(ctx, "process "+b.Origin.Topic, append(options, trace.WithAttributes(attrs...))...)
-	return ctx
-}
-
 // Computed implements [processor.BatchMeter].
-func (f *batch) Computed(ctx context.Context, r *processor.Report) {
+func (f *batch) Computed(ctx context.Context, r *processor.Report) context.Context {
 	s := f.source
 	s.records.Add(int64(r.Stats.Records))
 	s.bytes.Add(int64(r.Stats.Bytes))
@@ -105,28 +65,74 @@ func (f *batch) Computed(ctx context.Context, r *processor.Report) {
 	}
 	f.t.figures.folded.Add(int64(r.Stats.Folded))
 	f.report = r
-	if f.span == nil {
-		return
+	if !f.t.tracing {
+		return ctx
 	}
-	single := r.Stats.Records == 1
+	ctx = f.trace(ctx)
 	for _, a := range r.Alerts {
-		f.match(ctx, a, single)
+		f.match(ctx, a)
 	}
+	return ctx
 }
 
-// match starts the span of one alert: a child of its record's own trace, if it has one, else of the batch. The message that
-// carries the alert carries this span's context.
-func (f *batch) match(ctx context.Context, a *processor.AlertReport, single bool) {
-	options := []trace.SpanStartOption{trace.WithTimestamp(a.Detected), trace.WithAttributes(matchAttributes(a)...)}
-	if a.Trace.Parent != "" && !single {
-		ctx = remote(ctx, a.Trace)
-		options = append(options, trace.WithLinks(trace.Link{SpanContext: f.span.SpanContext()}))
+// trace starts the span of the batch, from its beginning. A batch of one record is part of its trace, a larger one is
+// linked to those of its records (semantic conventions for messaging: spans of batches). A batch that is part of no trace
+// gets one of its own as long as there is a budget.
+func (f *batch) trace(ctx context.Context) context.Context {
+	b := f.of
+	var parent processor.TraceContext
+	if len(b.Records) == 1 {
+		parent = processor.TraceOf(b.Records[0].Headers)
 	}
-	ctx, span := f.t.tracer.Start(ctx, "match", options...)
-	f.matches = append(f.matches, span)
-	carrier := propagation.MapCarrier{}
-	propagation.TraceContext{}.Inject(ctx, carrier)
-	a.Trace = processor.TraceContext{Parent: carrier["traceparent"], State: carrier["tracestate"]}
+	switch {
+	case parent.Parent != "":
+		ctx = remote(ctx, parent)
+	case len(f.report.Alerts) > 0 && !f.t.alerting.take(f.began), len(f.report.Alerts) == 0 && !f.t.quiet.take(f.began):
+		return ctx
+	}
+	ctx, f.span = f.t.tracer.Start(ctx, "process "+b.Origin.Topic, trace.WithSpanKind(trace.SpanKindConsumer), trace.WithTimestamp(f.began))
+	if !f.span.IsRecording() {
+		return ctx
+	}
+	f.span.SetAttributes(f.source.spanAttrs...)
+	f.span.SetAttributes(semconv.MessagingDestinationName(b.Origin.Topic), semconv.MessagingBatchMessageCount(len(b.Records)))
+	if b.Origin.Partition >= 0 {
+		f.span.SetAttributes(semconv.MessagingDestinationPartitionID(strconv.Itoa(int(b.Origin.Partition))))
+	}
+	if len(b.Records) == 1 {
+		if f.source.info.Kind == "kafka" {
+			f.span.SetAttributes(semconv.MessagingKafkaOffset(int(b.Records[0].Offset)))
+		}
+		return ctx
+	}
+	for i, n := 0, 0; i < len(b.Records) && n < maxLinks; i++ {
+		if of := processor.TraceOf(b.Records[i].Headers); of.Parent != "" {
+			f.span.AddLink(trace.Link{SpanContext: trace.SpanContextFromContext(remote(context.Background(), of))})
+			n++
+		}
+	}
+	return ctx
+}
+
+// match starts the span of one alert: a child of its record's own trace, if it has one, else of the batch. The message
+// that carries the alert carries this span's context.
+func (f *batch) match(ctx context.Context, a *processor.AlertReport) {
+	own := a.Trace.Parent != "" && len(f.of.Records) > 1
+	switch {
+	case own:
+		ctx = remote(ctx, a.Trace)
+	case f.span == nil:
+		return
+	}
+	_, span := f.t.tracer.Start(ctx, "match", trace.WithTimestamp(a.Detected))
+	if span.IsRecording() {
+		span.SetAttributes(matchAttributes(a)...)
+		if own && f.span != nil {
+			span.AddLink(trace.Link{SpanContext: f.span.SpanContext()})
+		}
+		f.matches = append(f.matches, span)
+	}
+	a.Trace = textOf(span.SpanContext())
 }
 
 // End implements [processor.BatchMeter].
@@ -158,19 +164,29 @@ func (f *batch) End(ctx context.Context, d processor.Delivery, err error) {
 		failed(span, err)
 		span.End(trace.WithTimestamp(now))
 	}
-	if f.span != nil {
-		failed(f.span, err)
-		if r := f.report; r != nil {
-			f.span.SetAttributes(attribute.Int64("spawnwatch.events", int64(r.Stats.Events)), attribute.Int64("spawnwatch.events.matched", int64(r.Stats.Matched)),
-				attribute.Int64("spawnwatch.records.bad", int64(r.Stats.Bad)), attribute.Int("spawnwatch.alerts", len(d.Published)))
-		}
-		f.span.End(trace.WithTimestamp(now))
+	if f.span == nil || !f.span.IsRecording() {
+		return
 	}
+	failed(f.span, err)
+	r := &f.report.Stats
+	f.span.SetAttributes(
+		attribute.Int64("spawnwatch.events", int64(r.Events)), attribute.Int64("spawnwatch.events.matched", int64(r.Matched)),
+		attribute.Int64("spawnwatch.records.bad", int64(r.Bad)), attribute.Int("spawnwatch.alerts", len(d.Published)),
+	)
+	f.span.End(trace.WithTimestamp(now))
 }
 
 func failed(span trace.Span, err error) {
 	if err != nil {
 		span.SetStatus(codes.Error, err.Error())
+	}
+}
+
+// textOf writes a span's context as it stands in headers.
+func textOf(c trace.SpanContext) processor.TraceContext {
+	return processor.TraceContext{
+		Parent: "00-" + c.TraceID().String() + "-" + c.SpanID().String() + "-" + (c.TraceFlags() & trace.FlagsSampled).String(),
+		State:  c.TraceState().String(),
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 // destinations say which signals are sent somewhere.
 type destinations struct {
 	metrics, traces, logs bool
+	// sampler is set when OTEL_TRACES_SAMPLER says which traces are sent.
+	sampler bool
 }
 
 // destinationsOf reads the standard variables (OpenTelemetry, environment variable specification). A signal is sent
@@ -43,5 +45,6 @@ func destinationsOf(lookUp func(string) (string, bool)) (d destinations, err err
 			errs = append(errs, fmt.Errorf("%s: expected otlp or none, got %q (metrics can be read at /metrics in any case)", variable, exporter))
 		}
 	}
+	d.sampler = value("OTEL_TRACES_SAMPLER") != ""
 	return d, errors.Join(errs...)
 }

@@ -75,13 +75,11 @@ func (t *Telemetry) Try(ctx context.Context, try processor.Try) (context.Context
 		s.retries.Add(1)
 	}
 	var span trace.Span
-	if t.tracing {
-		ctx, span = t.tracer.Start(
-			ctx, "send "+s.name, trace.WithSpanKind(trace.SpanKindProducer),
-			trace.WithAttributes(
-				semconv.MessagingOperationName("send"), semconv.MessagingOperationTypeSend, semconv.MessagingBatchMessageCount(try.Messages),
-				attribute.String("spawnwatch.sink", s.name), attribute.Int("spawnwatch.try", try.Number),
-			),
+	if t.tracing && trace.SpanFromContext(ctx).IsRecording() {
+		ctx, span = t.tracer.Start(ctx, "send "+s.name, trace.WithSpanKind(trace.SpanKindProducer))
+		span.SetAttributes(
+			semconv.MessagingOperationName("send"), semconv.MessagingOperationTypeSend, semconv.MessagingBatchMessageCount(try.Messages),
+			attribute.String("spawnwatch.sink", s.name), attribute.Int("spawnwatch.try", try.Number),
 		)
 	}
 	began := time.Now()

@@ -72,8 +72,10 @@ type Telemetry struct {
 	tracer   trace.Tracer
 	// tracing is set when spans go anywhere: without it none are made.
 	tracing bool
-	logs    *sdklog.LoggerProvider
-	ends    []func(context.Context) error
+	// quiet and alerting bound the traces that the program starts itself.
+	quiet, alerting *budget
+	logs            *sdklog.LoggerProvider
+	ends            []func(context.Context) error
 	// complaint is when an exporter last complained.
 	mu        sync.Mutex
 	complaint time.Time
@@ -166,6 +168,9 @@ func (t *Telemetry) startTraces(ctx context.Context, where destinations, about *
 	}
 	// OTEL_TRACES_SAMPLER, OTEL_SPAN_* and OTEL_BSP_* are read by the SDK.
 	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(about))
+	if !where.sampler {
+		t.quiet, t.alerting = &budget{limit: quietTraces}, &budget{limit: alertTraces}
+	}
 	t.ends = append(t.ends, provider.Shutdown)
 	t.tracer, t.tracing = provider.Tracer(scope), true
 	return nil

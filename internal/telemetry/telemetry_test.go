@@ -350,9 +350,9 @@ func TestDestinations(t *testing.T) {
 		err  string
 	}{
 		{"nothing is said", nil, destinations{}, ""},
-		{"an endpoint", map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"}, destinations{true, true, true}, ""},
+		{"an endpoint", map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"}, destinations{metrics: true, traces: true, logs: true}, ""},
 		{"an endpoint for traces", map[string]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c:4318"}, destinations{traces: true}, ""},
-		{"all but logs", map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318", "OTEL_LOGS_EXPORTER": "none"}, destinations{true, true, false}, ""},
+		{"all but logs", map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318", "OTEL_LOGS_EXPORTER": "none"}, destinations{metrics: true, traces: true}, ""},
 		{"otlp at its default place", map[string]string{"OTEL_METRICS_EXPORTER": "otlp"}, destinations{metrics: true}, ""},
 		{"to be read", map[string]string{"OTEL_METRICS_EXPORTER": "prometheus"}, destinations{}, ""},
 		{"switched off", map[string]string{"OTEL_SDK_DISABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"}, destinations{}, ""},
