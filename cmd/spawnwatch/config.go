@@ -152,7 +152,7 @@ func defaultConfig() config {
 		Processor: processorConfig{Validation: string(processor.ValidateCandidates), Drain: 20 * time.Second, MaxRecord: sources.DefaultMaxRecord},
 		Admin:     adminConfig{Listen: "127.0.0.1:9464"},
 		Log:       logConfig{Level: "info"},
-		Enrich:    enrichConfig{Event: string(enrich.EventRedacted), Thresholds: thresholdsConfig(alert.DefaultThresholds())},
+		Enrich:    enrichConfig{Mode: enrichFull, Event: string(enrich.EventRedacted), Thresholds: thresholdsConfig(alert.DefaultThresholds())},
 	}
 }
 

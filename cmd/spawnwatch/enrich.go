@@ -11,6 +11,8 @@ import (
 
 // enrichConfig is what a user says about enrichment. All of it is optional.
 type enrichConfig struct {
+	// Mode is full (default), or none: alerts hold only what their event says of itself, at a small part of the cost.
+	Mode string `yaml:"mode"`
 	// Networks are address ranges of one's own by name: {office: [203.0.113.0/24]}.
 	Networks map[string][]string `yaml:"networks"`
 	// TeamsFile is a YAML file that maps namespaces (or prefixes, "shop-*") to their teams.
@@ -31,6 +33,12 @@ type enrichConfig struct {
 	OwnerKeys []enrich.OwnerKey `yaml:"owner_keys"`
 }
 
+// The modes of enrichment.
+const (
+	enrichFull = "full"
+	enrichNone = "none"
+)
+
 // thresholdsConfig are the lowest scores (1 to 100) at which a severity is reached.
 type thresholdsConfig struct {
 	// Low is the lowest score of severity low; default 20.
@@ -50,6 +58,7 @@ func (c *enrichConfig) Validate() error {
 		err = &keyError{"networks", err}
 	}
 	return errors.Join(err,
+		oneOf("mode", c.Mode, enrichFull, enrichNone),
 		oneOf("event", c.Event, string(enrich.EventRedacted), string(enrich.EventFull), string(enrich.EventNone)),
 		alert.Thresholds(c.Thresholds).Validate())
 }

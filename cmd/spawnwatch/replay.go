@@ -107,7 +107,7 @@ func replay(ctx context.Context, std streams, o replayOptions, args []string) er
 		Routes:   []processor.Route{{Name: "stdout", Sink: &pipeSink{Sink: o.sink(std, bar), closed: cancel}, Format: o.format}},
 		Observer: &badPrinter{w: bar.beside(std.err)}, Logger: logger,
 	}
-	if o.enrich == "full" {
+	if o.enrich == enrichFull && cfg.Enrich.Mode != enrichNone {
 		enricher, err := newEnricher(cfg, nil)
 		if err != nil {
 			return &exitError{code: exitConfig, err: err}
@@ -154,7 +154,7 @@ func (o *replayOptions) configure(std streams) (*config, error) {
 	}
 	o.output = output
 	check("format", &o.format, alert.Formats()...)
-	check("enrich", &o.enrich, "full", "none")
+	check("enrich", &o.enrich, enrichFull, enrichNone)
 	if o.children != "" {
 		check("children", &o.children, string(processor.FoldChildren), string(processor.AlertChildren))
 	}

@@ -210,7 +210,7 @@ func assemble(cfg *config, std streams, logger *slog.Logger, tele *telemetry.Tel
 // process makes the processor and binds the sources to it.
 func (s *stage) process(parts components, set *rules.Set) error {
 	pc := processor.Config{
-		Rules: set, Model: s.model, Enricher: s.enricher, Routes: s.routes, DeadLetter: s.dead,
+		Rules: set, Model: s.model, Enricher: s.chosenEnricher(), Routes: s.routes, DeadLetter: s.dead,
 		Cluster: s.cfg.Cluster, Workers: s.cfg.Processor.Workers,
 		Validate: processor.Validation(s.cfg.Processor.Validation), Children: processor.Children(s.cfg.Rules.Children),
 		Logger: s.logger,
@@ -250,6 +250,14 @@ func (s *stage) countRules(set *rules.Set) {
 	if s.tele != nil {
 		s.tele.RulesLoaded(n)
 	}
+}
+
+// chosenEnricher is nil where alerts are to hold only what their event says of itself.
+func (s *stage) chosenEnricher() processor.Enricher {
+	if s.cfg.Enrich.Mode == enrichNone {
+		return nil
+	}
+	return s.enricher
 }
 
 // newModel makes the reader of audit events.
