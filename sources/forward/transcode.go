@@ -28,7 +28,7 @@ func appendJSON(dst, b []byte, limit int) ([]byte, int, error) {
 	var few [24]level
 	outer := few[:0]
 	in := level{left: 1, seps: sepsOfArray}
-	limit += len(dst)
+	limit += len(dst) + 1 // behind a value there is a separator, the last of which is taken back
 	pos, n := 0, len(dst)
 	out, end := reserve(dst, limit)
 	for {
@@ -38,37 +38,31 @@ func appendJSON(dst, b []byte, limit int) ([]byte, int, error) {
 			}
 			out, end = reserve(out[:n], limit)
 		}
+		n, pos, in.left = appendShorts(out, b, n, pos, end, in.left, in.seps)
+		if in.left == 0 {
+			// The last separator gives way to what closes.
+			if len(outer) == 0 {
+				if n > limit {
+					return out[:n-1], pos, errOversized
+				}
+				return out[:n-1], pos, nil
+			}
+			out[n-1] = in.closer
+			in = outer[len(outer)-1]
+			outer = outer[:len(outer)-1]
+			out[n] = in.sep()
+			n++
+			continue
+		}
+		if n > end {
+			continue
+		}
 		if pos >= len(b) {
 			return out[:n], pos, errCut
 		}
 		in.left--
 		c := b[pos]
-		switch size := int(c - 0xa0); {
-		case size < 32 && pos+33 <= len(b):
-			// A str of less than 32 bytes: those are most of an audit event. It is copied without a look at its length,
-			// together with what lies behind it, and looked at afterwards.
-			from, to := (*[32]byte)(b[pos+1:]), (*[36]byte)(out[n:])
-			x, y := binary.LittleEndian.Uint64(from[0:]), binary.LittleEndian.Uint64(from[8:])
-			mask := &lanes[size&31]
-			to[0] = '"'
-			binary.LittleEndian.PutUint64(to[1:], x)
-			binary.LittleEndian.PutUint64(to[9:], y)
-			found := special(x)&mask[0] | special(y)&mask[1]
-			if size > 16 {
-				x, y = binary.LittleEndian.Uint64(from[16:]), binary.LittleEndian.Uint64(from[24:])
-				binary.LittleEndian.PutUint64(to[17:], x)
-				binary.LittleEndian.PutUint64(to[25:], y)
-				found |= special(x)&mask[2] | special(y)&mask[3]
-			}
-			if found == 0 {
-				to[1+size&31] = '"'
-				n += size + 2
-			} else {
-				out = appendString(out[:n], b[pos+1:pos+1+size])
-				n = len(out)
-				out, end = reserve(out, limit)
-			}
-			pos += 1 + size
+		switch {
 		case c < 0x80 && !in.atKey():
 			n = len(strconv.AppendUint(out[:n], uint64(c), 10))
 			pos++
@@ -85,6 +79,13 @@ func appendJSON(dst, b []byte, limit int) ([]byte, int, error) {
 			n++
 			pos++
 			continue
+		case c == 0xd9 && len(b)-pos >= 2+255 && n+255 < end:
+			// A str of up to 255 bytes.
+			size := int(b[pos+1])
+			out = appendString(out[:n], b[pos+2:pos+2+size])
+			n = len(out)
+			out, end = reserve(out, limit)
+			pos += 2 + size
 		default:
 			h, ok := readHead(b[pos:])
 			if !ok {
@@ -135,24 +136,44 @@ func appendJSON(dst, b []byte, limit int) ([]byte, int, error) {
 		}
 		out[n] = in.sep()
 		n++
-		for in.left == 0 {
-			// The last separator gives way to what closes.
-			if len(outer) == 0 {
-				if n-1 > limit {
-					return out[:n-1], pos, errOversized
-				}
-				return out[:n-1], pos, nil
-			}
-			out[n-1] = in.closer
-			in = outer[len(outer)-1]
-			outer = outer[:len(outer)-1]
-			if n == len(out) {
-				out, end = reserve(out[:n], limit)
-			}
-			out[n] = in.sep()
-			n++
-		}
 	}
+}
+
+// appendShorts writes texts of less than 32 bytes, which are most of an audit event, to out[n:] and behind each the
+// separator that belongs there, as long as they follow each other in one array or map, of which left values are to come.
+// It returns n, pos and left at the first value that is something else, has an escape, or is too near to an end.
+//
+// A text is copied without a look at its length, together with what lies behind it, and looked at afterwards. This is a
+// function of its own so that all it works with stays in registers.
+func appendShorts(out, b []byte, n, pos, end, left int, seps uint16) (int, int, int) {
+	for left > 0 && n <= end && pos+33 <= len(b) {
+		size := int(b[pos] - 0xa0)
+		if size >= 32 {
+			break
+		}
+		from, to := (*[32]byte)(b[pos+1:]), (*[36]byte)(out[n:])
+		x, y := binary.LittleEndian.Uint64(from[0:]), binary.LittleEndian.Uint64(from[8:])
+		mask := &lanes[size]
+		to[0] = '"'
+		binary.LittleEndian.PutUint64(to[1:], x)
+		binary.LittleEndian.PutUint64(to[9:], y)
+		found := special(x)&mask[0] | special(y)&mask[1]
+		if size > 16 {
+			x, y = binary.LittleEndian.Uint64(from[16:]), binary.LittleEndian.Uint64(from[24:])
+			binary.LittleEndian.PutUint64(to[17:], x)
+			binary.LittleEndian.PutUint64(to[25:], y)
+			found |= special(x)&mask[2] | special(y)&mask[3]
+		}
+		if found != 0 {
+			break
+		}
+		left--
+		to[1+size] = '"'
+		to[2+size] = byte(seps >> (8 * (left & 1)))
+		n += size + 3
+		pos += size + 1
+	}
+	return n, pos, left
 }
 
 // level is an array or a map that is being written, or what is around the value itself.

@@ -112,6 +112,24 @@ func TestAppendJSONRefuses(t *testing.T) {
 	}
 }
 
+// TestAppendJSONLimit: a text as long as the limit is written, one byte less of it is not enough.
+func TestAppendJSONLimit(t *testing.T) {
+	r := rand.New(rand.NewPCG(9, 10))
+	for range 1000 {
+		in := randomValue(r, 3)
+		text, _, err := appendJSON(nil, in, 1<<24)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, _, err := appendJSON([]byte("before"), in, len(text)); err != nil || string(again) != "before"+string(text) {
+			t.Fatalf("%x, of %d bytes: %v", in, len(text), err)
+		}
+		if _, _, err := appendJSON([]byte("before"), in, len(text)-1); !errors.Is(err, errOversized) {
+			t.Fatalf("%x, of %d bytes, with a limit of one less: %v", in, len(text), err)
+		}
+	}
+}
+
 // TestAppendStringAgainstReference compares with encoding/json, which agrees on what a string is and not on how it is
 // best written.
 func TestAppendStringAgainstReference(t *testing.T) {
