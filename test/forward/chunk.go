@@ -92,7 +92,8 @@ func Chunks(lines [][]byte, shape Shape) (chunks []Chunk) {
 			c.entries = appendMembers(appendWideMap(c.entries, n), v)
 			mark = "\xa7auditID\xd9\x24"
 		}
-		if i := bytes.Index(c.entries[begin:], []byte(mark)); i >= 0 {
+		i := bytes.Index(c.entries[begin:], []byte(mark))
+		if i >= 0 && len(gjson.GetBytes(line, "auditID").Raw) == auditIDLength+2 {
 			c.auditIDs = append(c.auditIDs, begin+i+len(mark))
 		}
 		c.Records++
@@ -100,6 +101,17 @@ func Chunks(lines [][]byte, shape Shape) (chunks []Chunk) {
 	}
 	return chunks
 }
+
+// RoundID is what a round makes of the audit id of an event. An id of another length than usual stays as it is.
+func RoundID(id string, round int) string {
+	if round == 0 || len(id) != auditIDLength {
+		return id
+	}
+	return fmt.Sprintf("%08x", round) + id[8:]
+}
+
+// auditIDLength is the length of a UUID.
+const auditIDLength = 36
 
 // renumber overwrites the first eight digits of every audit id, so that the events are others than those of another
 // round.
