@@ -19,13 +19,14 @@ const (
 	settleTime = 300 * time.Millisecond
 	// settlingLimit is how long they may keep changing before they are read nevertheless.
 	settlingLimit = 5 * time.Second
-	// lookEvery is how often files are looked at without an event: network file systems tell nothing, and a symbolic link
-	// in the middle of a path may be turned elsewhere.
+	// lookEvery is how often files are looked at without an event: network file systems tell nothing.
 	lookEvery = 15 * time.Second
 	// maxFollowed is how many symbolic links are followed from one file.
 	maxFollowed = 40
 	// maxWatched is how many files below the folders are looked at.
 	maxWatched = 20_000
+	// maxFolders is how many folders are watched; files in others are looked at every lookEvery.
+	maxFolders = 1000
 )
 
 // fileWatch tells when files have changed. Folders are watched, not files: editors and the kubelet put new files (or a
@@ -35,6 +36,7 @@ type fileWatch struct {
 	logger *slog.Logger
 	// events is nil where the system offers none.
 	events *fsnotify.Watcher
+	near   nearby
 	paths  []string
 	seen   map[string]fs.FileInfo
 }
@@ -65,9 +67,13 @@ func (w *fileWatch) follow(paths []string) {
 	if w.events == nil {
 		return
 	}
-	want := map[string]bool{}
+	w.near = nearby{paths: map[string]bool{}, folders: map[string]bool{}}
 	for _, p := range paths {
-		addFolders(want, p)
+		w.near.add(p)
+	}
+	want := maps.Clone(w.near.folders)
+	for p := range w.near.paths {
+		want[filepath.Dir(p)] = true
 	}
 	for _, have := range w.events.WatchList() {
 		if !want[have] {
@@ -82,28 +88,59 @@ func (w *fileWatch) follow(paths []string) {
 	}
 }
 
-// addFolders adds the folder of a path, those of all that its symbolic links lead to, and the folders below.
-func addFolders(to map[string]bool, path string) {
-	for range maxFollowed {
-		to[filepath.Dir(path)] = true
-		target, err := os.Readlink(path)
-		if err != nil {
-			break
-		}
-		if !filepath.IsAbs(target) {
-			target = filepath.Join(filepath.Dir(path), target)
-		}
-		path = target
+// nearby is what an event must be about to be worth a look: the folder of a file may also be where others write all the
+// time.
+type nearby struct {
+	// paths are the files, and all symbolic links on the way to them.
+	paths map[string]bool
+	// folders are those in which every entry counts.
+	folders map[string]bool
+}
+
+// add follows a path from the root, one name after the other, through all its symbolic links: a mounted ConfigMap is
+// changed by a link in the middle, ..data.
+func (n *nearby) add(path string) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return // it is looked at without events
 	}
-	if info, err := os.Stat(path); err != nil || !info.IsDir() {
+	at, rest := string(filepath.Separator), strings.TrimPrefix(path, string(filepath.Separator))
+	for followed := 0; rest != ""; {
+		if followed > maxFollowed {
+			return // links in a circle, which the reload tells
+		}
+		var name string
+		name, rest, _ = strings.Cut(rest, string(filepath.Separator))
+		at = filepath.Join(at, name)
+		target, err := os.Readlink(at)
+		if err != nil {
+			continue
+		}
+		n.paths[at] = true
+		followed++
+		if !filepath.IsAbs(target) {
+			target = filepath.Join(filepath.Dir(at), target)
+		}
+		at, rest = string(filepath.Separator), strings.TrimPrefix(filepath.Join(target, rest), string(filepath.Separator))
+	}
+	n.paths[at] = true
+	if info, err := os.Stat(at); err != nil || !info.IsDir() {
 		return
 	}
-	_ = filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {
+	_ = filepath.WalkDir(at, func(p string, d fs.DirEntry, err error) error {
+		if len(n.folders) >= maxFolders {
+			return fs.SkipAll
+		}
 		if err == nil && d.IsDir() {
-			to[p] = true
+			n.folders[p] = true
 		}
 		return nil // what cannot be read is told by the reload
 	})
+}
+
+// has reports whether the entry of a folder that an event names is one that counts.
+func (n *nearby) has(name string) bool {
+	return n.paths[name] || n.folders[name] || n.folders[filepath.Dir(name)]
 }
 
 // look remembers what is there now.
@@ -189,12 +226,13 @@ func (w *fileWatch) run(ctx context.Context, hangup <-chan os.Signal, reload fun
 			return
 		case <-hangup:
 			reload("SIGHUP")
-		case _, open := <-events:
-			if !open {
+		case e, open := <-events:
+			switch {
+			case !open:
 				events = nil
-				continue
+			case w.near.has(e.Name):
+				settle()
 			}
-			settle()
 		case err, open := <-errs:
 			if !open {
 				errs = nil
