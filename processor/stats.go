@@ -21,6 +21,8 @@ type Stats struct {
 	Unknown uint64
 	// Folded counts creations and refused attempts by a controller on behalf of its own object.
 	Folded uint64
+	// Raised alerts: all that have been made, published or not yet.
+	Raised uint64
 	// Alerts published, Repeats left out because the same id was published before.
 	Alerts, Repeats uint64
 	// Bad records (or single events of a list) that were dead-lettered.
@@ -33,6 +35,7 @@ type Stats struct {
 
 // counters are the live form of [Stats]: workers add to them once per chunk.
 type counters struct {
+	raised                                    atomic.Uint64
 	records, bytes, events, rejected, matched atomic.Uint64
 	created, unknown, folded                  atomic.Uint64
 	alerts, repeats, bad, ignored, retries    atomic.Uint64
@@ -40,6 +43,8 @@ type counters struct {
 
 // add takes over what one worker counted.
 func (c *counters) add(s *Stats) {
+	// Before the records: whoever sees all records counted sees all alerts that they raised.
+	c.raised.Add(s.Raised)
 	c.records.Add(s.Records)
 	c.bytes.Add(s.Bytes)
 	c.events.Add(s.Events)
@@ -75,7 +80,7 @@ func (p *Processor) Stats() Stats {
 	return Stats{
 		Records: c.records.Load(), Bytes: c.bytes.Load(), Events: c.events.Load(), Rejected: c.rejected.Load(),
 		Matched: c.matched.Load(), Created: c.created.Load(), Unknown: c.unknown.Load(), Folded: c.folded.Load(),
-		Alerts: c.alerts.Load(), Repeats: c.repeats.Load(), Bad: c.bad.Load(), Ignored: c.ignored.Load(),
+		Raised: c.raised.Load(), Alerts: c.alerts.Load(), Repeats: c.repeats.Load(), Bad: c.bad.Load(), Ignored: c.ignored.Load(),
 		Retries: c.retries.Load(),
 	}
 }

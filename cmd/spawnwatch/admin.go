@@ -212,6 +212,7 @@ type statsStatus struct {
 	Created  uint64 `json:"created"`
 	Unknown  uint64 `json:"unknown"`
 	Folded   uint64 `json:"folded"`
+	Raised   uint64 `json:"raised"`
 	Alerts   uint64 `json:"alerts"`
 	Repeats  uint64 `json:"repeats"`
 	Bad      uint64 `json:"bad"`

@@ -202,7 +202,8 @@ func (d *demoRun) settle(ctx context.Context, proc *processor.Processor, v *view
 	limit := time.Now().Add(settleLimit)
 	for {
 		stats := proc.Stats()
-		if stats.Records >= uint64(len(d.lines)) && v.shown.Load() >= int64(stats.Alerts) && stats.Alerts > 0 {
+		done := stats.Records >= uint64(len(d.lines)) && stats.Alerts+stats.Repeats >= stats.Raised
+		if done && v.shown.Load() >= int64(stats.Alerts) && stats.Alerts > 0 {
 			return nil
 		}
 		if time.Now().After(limit) {

@@ -341,9 +341,12 @@ func TestManyIdleConnections(t *testing.T) {
 	for i := range conns {
 		expect(t, conns[i], ackOf("warm"+fmt.Sprint(i)))
 	}
-	if free := func() int64 { s.budget.mu.Lock(); defer s.budget.mu.Unlock(); return s.budget.free }(); free != s.settings.Memory {
-		t.Errorf("idle connections hold %d bytes", s.settings.Memory-free)
-	}
+	// An ack leaves a moment before its bytes are given back.
+	until(t, "idle connections that hold nothing", func() bool {
+		s.budget.mu.Lock()
+		defer s.budget.mu.Unlock()
+		return s.budget.free == s.settings.Memory
+	})
 	// One more waits for its turn, and gets it.
 	late := dial(t, s)
 	send(t, late, array(str("t"), array(entry(object())), chunkOption("late")))
