@@ -58,6 +58,7 @@ func (w *worker) matched(item envelope.Item, hits []rules.Hit) {
 
 // keep encodes the alert into the outbox, once in every format that a route wants.
 func (w *worker) keep(a *alert.Alert) {
+	w.stats.Raised++
 	p := pending{
 		AlertReport: AlertReport{ID: a.ID, Severity: a.Severity, Labels: labelsOf(a), Time: a.Time, Detected: a.DetectedAt, Trace: TraceOf(w.record.Headers)},
 		headers:     w.headersOf(a),

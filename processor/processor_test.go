@@ -525,3 +525,20 @@ func BenchmarkHandle(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(lines)), "ns/event")
 }
+
+// TestRaised: what has been made is counted before it is published, so that nobody takes it for done.
+func TestRaised(t *testing.T) {
+	p, out, _ := newTest(t, nil)
+	out.fail = func(int, []sinks.Message) error {
+		if s := p.Stats(); s.Records != 3 || s.Raised != 2 || s.Alerts != 0 {
+			t.Errorf("while publishing: %+v", s)
+		}
+		return nil
+	}
+	if err := p.Handler("")(t.Context(), batch(event(1), event(2), []byte(`{}`))); err != nil {
+		t.Fatal(err)
+	}
+	if s := p.Stats(); s.Raised != 2 || s.Alerts != 2 {
+		t.Errorf("afterwards: %+v", s)
+	}
+}
