@@ -57,6 +57,8 @@ type reader struct {
 	stopping bool
 	sweeping chan struct{}
 	drain    <-chan time.Time
+	// asked is when the consumer was last looked up.
+	asked time.Time
 	// fault is why the run ends, nil if it was told to.
 	fault error
 }
@@ -72,6 +74,7 @@ func (s *Source) runJetStream(ctx context.Context, conn *natsconn.Conn, c *consu
 		msgs:   make(chan *nats.Msg, 2*s.settings.Messages+256),
 		looked: make(chan error, 1),
 	}
+	defer s.stats.lag.Store(nil) // it would grow old
 	r.desk = newDesk(s.settings, h, r.acknowledge)
 	var err error
 	if r.sub, err = conn.NATS.ChanSubscribe(r.inbox+".*", r.msgs); err != nil {
@@ -104,6 +107,9 @@ func (r *reader) run(ctx context.Context) error {
 			r.finish(c)
 		case r.now = <-tick.C:
 			r.keepAlive()
+			if r.now.Sub(r.asked) >= lagEvery && r.conn.NATS.IsConnected() {
+				r.lookUp(calls)
+			}
 			if r.pull.lost(r.now) && r.conn.NATS.IsConnected() {
 				r.pull.end(r.now, 0)
 				r.lookUp(calls)
@@ -225,15 +231,19 @@ func (r *reader) status(calls context.Context, m *nats.Msg) {
 	}
 }
 
-// lookUp asks whether the consumer is still there.
+// lookUp asks whether the consumer is still there, and how much waits for it.
 func (r *reader) lookUp(ctx context.Context) {
 	if r.looking || r.stopping {
 		return
 	}
-	r.looking = true
+	r.looking, r.asked = true, r.now
 	go func() {
 		r.looked <- r.conn.Ask(ctx, func(ctx context.Context) error {
-			_, err := r.conn.JetStream.Consumer(ctx, r.consumer.stream, r.consumer.name)
+			c, err := r.conn.JetStream.Consumer(ctx, r.consumer.stream, r.consumer.name)
+			if err == nil {
+				info := c.CachedInfo() // it has just been asked for
+				r.source.stats.lag.Store(&Lag{Stream: info.Stream, Messages: int64(info.NumPending) + int64(info.NumAckPending)})
+			}
 			return err
 		})
 	}()

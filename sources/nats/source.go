@@ -87,6 +87,17 @@ type Source struct {
 // counters are what [Stats] is made of.
 type counters struct {
 	messages, bytes, redelivered, returned, dropped atomic.Int64
+	lag                                             atomic.Pointer[Lag]
+}
+
+// lagEvery is how often the server is asked how much waits, 10 s.
+const lagEvery = 10 * time.Second
+
+// Lag is how much waits for the durable consumer, whichever instance takes it.
+type Lag struct {
+	Stream string
+	// Messages that were not delivered yet, or not acknowledged.
+	Messages int64
 }
 
 // Stats are totals since the source was made.
@@ -99,6 +110,8 @@ type Stats struct {
 	Returned int64
 	// Dropped counts the messages that were lost because they came faster than they were handled (mode core).
 	Dropped int64
+	// Lag is as old as ten seconds, nil before it was asked for the first time and in mode core.
+	Lag *Lag
 }
 
 // Stats may be asked at any time.
@@ -109,6 +122,7 @@ func (s *Source) Stats() Stats {
 		Redelivered: s.stats.redelivered.Load(),
 		Returned:    s.stats.returned.Load(),
 		Dropped:     s.stats.dropped.Load(),
+		Lag:         s.stats.lag.Load(),
 	}
 }
 

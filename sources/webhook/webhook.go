@@ -295,12 +295,23 @@ func (s *Source) read(w http.ResponseWriter, req *http.Request, begun time.Time,
 	return handOn(b, begun)
 }
 
+// traceHeaders are those of W3C Trace Context, which an API server that traces sends; nil where there are none. What else
+// a client sends is not passed on: it may hold secrets.
+func traceHeaders(h http.Header) (headers []sources.Header) {
+	for _, key := range []string{"Traceparent", "Tracestate"} {
+		if v := h.Get(key); v != "" {
+			headers = append(headers, sources.Header{Key: []byte(key), Value: []byte(v)})
+		}
+	}
+	return headers
+}
+
 // handOn gives a body to the handler. It returns nil when that is done, and an error after answerTime at the latest,
 // whatever the handler does. The body is given back when the handler has returned, which may be later.
 func (s *Source) handOn(work context.Context, h sources.Handler, calls *gate, req *http.Request, b *body, begun time.Time) error {
 	batch := &sources.Batch{
 		Origin:  sources.Origin{Source: s.settings.Name, Topic: req.URL.Path, Partition: -1, Cluster: s.settings.Cluster},
-		Records: []sources.Record{{Value: b.bytes}},
+		Records: []sources.Record{{Value: b.bytes, Headers: traceHeaders(req.Header)}},
 	}
 	done := make(chan error, 1)
 	entered := calls.enter(func() {

@@ -469,3 +469,25 @@ func TestConfigValidate(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestTraceHeaders: the trace of a request goes with its record, and nothing else of its headers.
+func TestTraceHeaders(t *testing.T) {
+	got := make(chan []string, 1)
+	s := start(t, Config{}, Settings{}, func(_ context.Context, b *sources.Batch) error {
+		var headers []string
+		for _, h := range b.Records[0].Headers {
+			headers = append(headers, string(h.Key)+": "+string(h.Value))
+		}
+		got <- headers
+		return nil
+	})
+	const parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+	post(t, client(t, nil), s.url("/"), strings.NewReader("{}"), "traceparent", parent, "tracestate", "a=1", "X-Secret", "s")
+	if headers := strings.Join(<-got, ", "); headers != "Traceparent: "+parent+", Tracestate: a=1" {
+		t.Errorf("headers %s", headers)
+	}
+	post(t, client(t, nil), s.url("/"), strings.NewReader("{}"))
+	if headers := <-got; headers != nil {
+		t.Errorf("headers %q", headers)
+	}
+}
