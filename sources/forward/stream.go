@@ -11,7 +11,7 @@ import (
 
 // stream is a message in Forward mode, which is read entry by entry as it arrives: [tag, [entry, …], option]. The texts of
 // its records wait in jobs until the option is there, which comes last: it may say that the chunk was answered before,
-// or that it holds no logs, and whose cluster it is. So the bytes of a message are gone through once, and what is read
+// or that it holds no logs, and whose cluster it is. Of a message without one nothing waits. So the bytes of a message are gone through once, and what is read
 // leaves the buffer at once.
 type stream struct {
 	active bool
@@ -209,6 +209,12 @@ func (g *group) room(ctx context.Context, c *claim) (*job, error) {
 		j = s.held[n-1]
 	}
 	if j == nil || j.bytes >= batchBytes || len(j.batch.Records) >= batchRecords {
+		if !s.option {
+			g.from(s.tag, "")
+			if err := g.sendHeld(ctx); err != nil {
+				return nil, err
+			}
+		}
 		j = g.src.takeJob()
 		s.held = append(s.held, j)
 	}
@@ -270,6 +276,15 @@ func (g *group) end(ctx context.Context, c *claim, rest []byte) error {
 		return nil
 	}
 	g.from(s.tag, string(o.cluster))
+	if err := g.sendHeld(ctx); err != nil {
+		return err
+	}
+	return g.takeEntries(ctx, rest[:entries], s.index)
+}
+
+// sendHeld sends the jobs off that wait. It returns ctx's error if that ends first.
+func (g *group) sendHeld(ctx context.Context) error {
+	s := &g.stream
 	g.send(ctx)
 	for i, j := range s.held {
 		select {
@@ -283,8 +298,8 @@ func (g *group) end(ctx context.Context, c *claim, rest []byte) error {
 		g.open = j
 		g.send(ctx)
 	}
-	s.held = s.held[:0]
-	return g.takeEntries(ctx, rest[:entries], s.index)
+	s.held, s.weight = s.held[:0], 0
+	return nil
 }
 
 // discard drops what waits.
