@@ -86,6 +86,13 @@ func watchSource(to *telemetry.Source, from sources.Source) {
 	case *sourcenats.Source:
 		to.PollFault("redelivered", func() int64 { return s.Stats().Redelivered })
 		to.PollFault("dropped", func() int64 { return s.Stats().Dropped })
+		to.PollLag(func() (string, int64, bool) {
+			lag := s.Stats().Lag
+			if lag == nil {
+				return "", 0, false
+			}
+			return lag.Stream, lag.Messages, true
+		})
 	case *forward.Source:
 		to.PollFault("refused", func() int64 { return s.Stats().Refused })
 		to.PollFault("unreadable", func() int64 { return s.Stats().Unreadable })

@@ -121,6 +121,7 @@ func TestRunAdmin(t *testing.T) {
 	eventually(t, "the figures", func() bool {
 		_, body := p.ask(t, "/metrics")
 		return strings.Contains(body, `spawnwatch_alerts_total{outcome="created",`) && strings.Contains(body, `spawnwatch_commits_total{source="audit"} 1`) &&
+			strings.Contains(body, `spawnwatch_source_lag_messages{partition="-1",source="audit",topic="AUDIT"}`) &&
 			strings.Contains(body, "process_cpu_seconds_total") && strings.Contains(body, "go_memstats_heap_inuse_bytes")
 	}, p.log)
 	code, body := p.ask(t, "/status")

@@ -40,7 +40,7 @@ func (t *Telemetry) Begin(ctx context.Context, b *sources.Batch) (context.Contex
 		f.bytes += int64(len(b.Records[i].Value))
 	}
 	t.figures.inflight.Add(f.bytes)
-	if n := len(b.Records); n > 0 && b.Origin.Partition >= 0 {
+	if n := len(b.Records); n > 0 {
 		if at := b.Records[n-1].Time; !at.IsZero() {
 			f.source.took(b.Origin.Topic, b.Origin.Partition, at)
 		}

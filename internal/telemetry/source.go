@@ -25,6 +25,10 @@ type Source struct {
 	began  bool
 	parts  map[part]*position
 	polled map[string]func() int64
+	// waiting asks how much waits for the source as a whole; nil where partitions tell. last is the time of the last
+	// record taken.
+	waiting func() (topic string, messages int64, ok bool)
+	last    time.Time
 }
 
 // part is one partition of a topic.
@@ -138,10 +142,20 @@ func (s *Source) position(key part) *position {
 	return p
 }
 
+// PollLag says where to ask how much waits for a source without partitions; ok is false while that is not known.
+func (s *Source) PollLag(waiting func() (topic string, messages int64, ok bool)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting = waiting
+}
+
 // took notes the time of the last record of a partition that was taken.
 func (s *Source) took(topic string, partition int32, at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if at.After(s.last) {
+		s.last = at
+	}
 	if p, ok := s.parts[part{topic, partition}]; ok && at.After(p.last) {
 		p.last = at
 	}
@@ -167,16 +181,25 @@ func (s *Source) Lags(now time.Time) []PartitionLag {
 		if p.lag < 0 {
 			continue
 		}
-		l := PartitionLag{Topic: key.topic, Partition: key.partition, Messages: p.lag, Known: p.lag == 0 || !p.last.IsZero()}
-		if p.lag > 0 && l.Known {
-			l.Age = max(0, now.Sub(p.last))
+		lags = append(lags, lagOf(key, p.lag, p.last, now))
+	}
+	if s.waiting != nil {
+		if topic, n, ok := s.waiting(); ok {
+			lags = append(lags, lagOf(part{topic, -1}, n, s.last, now))
 		}
-		lags = append(lags, l)
 	}
 	slices.SortFunc(lags, func(a, b PartitionLag) int {
 		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
 	})
 	return lags
+}
+
+func lagOf(key part, messages int64, last, now time.Time) PartitionLag {
+	l := PartitionLag{Topic: key.topic, Partition: key.partition, Messages: messages, Known: messages == 0 || !last.IsZero()}
+	if messages > 0 && l.Known {
+		l.Age = max(0, now.Sub(last))
+	}
+	return l
 }
 
 // allFaults are those counted here and those counted elsewhere.

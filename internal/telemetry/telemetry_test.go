@@ -164,6 +164,7 @@ func work(t testing.TB, tele *Telemetry) {
 	src.Committed(2)
 	src.Fault("fetch_failed", 1)
 	src.PollFault("redelivered", func() int64 { return 5 })
+	tele.Source("hook").PollLag(func() (string, int64, bool) { return "STREAM", 0, true })
 	out.down = errors.New("down")
 	quiet := bytes.Replace(event(0), []byte(`"create"`), []byte(`"get"`), 1)
 	if err := p.Handler(processor.ForeignDeadLetter)(t.Context(), batchOf(event(1), event(2), event(1), quiet, []byte("{"))); err != nil {
@@ -222,6 +223,7 @@ func TestFigures(t *testing.T) {
 		`spawnwatch_source_restarts_total{source="audit"} 1`,
 		`spawnwatch_source_lag_messages{partition="3",source="audit",topic="k8s-audit"} 7`,
 		`spawnwatch_source_lag_seconds{partition="4",source="audit",topic="k8s-audit"} 0`,
+		`spawnwatch_source_lag_messages{partition="-1",source="hook",topic="STREAM"} 0`,
 		`spawnwatch_commits_total{source="audit"} 2`,
 		`spawnwatch_source_faults_total{fault="redelivered",source="audit"} 5`,
 		`spawnwatch_rebalances_total{source="audit"} 1`,
