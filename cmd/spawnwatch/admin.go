@@ -49,7 +49,7 @@ func startAdmin(ctx context.Context, s *stage) (*admin, error) {
 	go func() {
 		defer close(a.ended)
 		if err := a.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			s.logger.Error("the admin listener failed; the work goes on", "error", err)
+			s.logger.ErrorContext(ctx, "the admin listener failed; the work goes on", "error", err)
 		}
 	}()
 	return a, nil

@@ -239,7 +239,7 @@ func (w *fileWatch) run(ctx context.Context, hangup <-chan os.Signal, reload fun
 				continue
 			}
 			// Events were lost; the files themselves tell what happened.
-			w.logger.Debug("events of files were lost", "error", err)
+			w.logger.DebugContext(ctx, "events of files were lost", "error", err)
 			settle()
 		case <-tick.C:
 			if due == nil && w.changed() {
