@@ -8,7 +8,8 @@ FROM golang:1.26.8-alpine AS build
 WORKDIR /src
 # Modules come in a layer of their own: it is made again only when they change.
 COPY go.mod go.sum ./
-ARG GOPROXY=https://proxy.golang.org,direct
+# Empty: the default of Go.
+ARG GOPROXY=
 RUN go mod download
 COPY . .
 ARG VERSION=devel
