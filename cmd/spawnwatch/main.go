@@ -36,10 +36,8 @@ type streams struct {
 
 // run executes one command line and returns its exit code.
 func run(args []string, std streams) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := untilSignal(context.Background())
 	defer stop()
-	// A second signal ends the process at once: once the first has arrived the default action is restored.
-	context.AfterFunc(ctx, stop)
 
 	root := newRoot(std)
 	root.SetArgs(args)
@@ -57,6 +55,32 @@ func run(args []string, std streams) int {
 		fmt.Fprintf(std.err, "spawnwatch: %v\n", exit.err)
 	}
 	return exit.code
+}
+
+// untilSignal returns a context that the first SIGINT or SIGTERM ends. The second ends the process at once, however soon
+// it comes.
+func untilSignal(ctx context.Context) (_ context.Context, stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	signals, done := make(chan os.Signal, 2), make(chan struct{})
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		for first := true; ; first = false {
+			select {
+			case <-signals:
+				if !first {
+					os.Exit(exitBad)
+				}
+				cancel()
+			case <-done:
+				return
+			}
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		close(done)
+		cancel()
+	}
 }
 
 // exitError ends the program with a code. Without err everything worth saying has been said.
