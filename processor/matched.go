@@ -18,18 +18,9 @@ func (w *worker) matched(item envelope.Item, hits []rules.Hit) {
 		w.out.report.Rules = count(w.out.report.Rules, hits[i].Rule.ID, 1)
 	}
 	v := &w.view
-	event := item.Event
-	if w.p.cfg.Enricher != nil {
-		// An enricher that ran out of time may still read the event when its loan has ended, so it gets one of its own.
-		event = bytes.Clone(event)
-		v = new(audit.View)
-	}
-	if err := w.p.cfg.Model.ReadMembers(event, &w.members.Members, v); err != nil {
+	if err := w.read(item, item.Event, v); err != nil {
 		w.fault(item, alert.ReasonMalformed, err.Error())
 		return
-	}
-	if item.Truncated {
-		v.MarkTruncated()
 	}
 	switch v.Outcome {
 	case audit.Created:
@@ -41,6 +32,14 @@ func (w *worker) matched(item envelope.Item, hits []rules.Hit) {
 	if v.Folds && w.p.cfg.Children == FoldChildren {
 		w.stats.Folded++
 		return
+	}
+	if w.p.cfg.Enricher != nil {
+		// An enricher that ran out of time may still read the event when its loan has ended, so it gets one of its own.
+		v = new(audit.View)
+		if err := w.read(item, bytes.Clone(item.Event), v); err != nil {
+			w.fault(item, alert.ReasonMalformed, err.Error())
+			return
+		}
 	}
 	a := w.build.base(v, hits, w.cluster(item.Cluster), w.p.cfg.Now())
 	a.Origin = originOf(&w.batch.Origin, w.record)
@@ -54,6 +53,17 @@ func (w *worker) matched(item envelope.Item, hits []rules.Hit) {
 		w.p.cfg.Enricher.Enrich(v, a)
 	}
 	w.keep(a)
+}
+
+// read fills v with what event says, which is item's or a copy of it.
+func (w *worker) read(item envelope.Item, event []byte, v *audit.View) error {
+	if err := w.p.cfg.Model.ReadMembers(event, &w.members.Members, v); err != nil {
+		return err
+	}
+	if item.Truncated {
+		v.MarkTruncated()
+	}
+	return nil
 }
 
 // keep encodes the alert into the outbox, once in every format that a route wants.
