@@ -77,6 +77,8 @@ func TestWrongConfigs(t *testing.T) {
 		{"wrong type", "workers: 0", "workers: many", []string{"processor.workers", "expected a whole number"}},
 		{"scalar for a list", `brokers: ["kafka:9092"], topics`, `brokers: "kafka:9092", topics`, []string{"sources[0].kafka.brokers", "expected a list"}},
 		{"no brokers", `brokers: ["kafka:9092"], topics`, `brokers: [], topics`, []string{"sources[0].kafka.brokers", "at least one broker"}},
+		{"half a client certificate", ", group: spawnwatch", ", group: spawnwatch, tls: {cert: c.pem}", []string{"sources[0].kafka.tls.key:", "tls.cert"}},
+		{"SASL mechanism", ", group: spawnwatch", ", group: spawnwatch, sasl: {mechanism: GSSAPI, username: u, password: p}", []string{"sources[0].kafka.sasl.mechanism:", "SCRAM-SHA-256"}},
 		{"no group", ", group: spawnwatch", "", []string{"sources[0].kafka", "consumer group"}},
 		{"two kinds", "    foreign: count", "    file: {paths: [x]}", []string{"sources[2]", "exactly one of", "forward and file"}},
 		{"no kind", "  - file: {path: \"-\"}", "  - name: empty", []string{"sinks[2]", "exactly one of", "got none"}},

@@ -101,8 +101,9 @@ func address(broker string) (string, error) {
 	return net.JoinHostPort(host, port), nil
 }
 
-// Validate says what is wrong with t; its faults name keys below "tls". It reads no file.
-func (t *TLS) Validate() error {
+// Faults says what is wrong with t, each a [*Fault] at a key below "tls"; a nil t has none. It reads no file. It is not
+// called Validate, because the decoder of the configuration would then call it by itself and name tls.tls.key.
+func (t *TLS) Faults() error {
 	if t == nil {
 		return nil
 	}
@@ -145,8 +146,8 @@ func (t *TLS) load() (*tls.Config, error) {
 	return c, nil
 }
 
-// Validate says what is wrong with s; its faults name keys below "sasl".
-func (s *SASL) Validate() error {
+// Faults says what is wrong with s, as that of [TLS] does, at keys below "sasl".
+func (s *SASL) Faults() error {
 	if s == nil {
 		return nil
 	}

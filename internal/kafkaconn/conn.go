@@ -46,7 +46,7 @@ type Conn struct {
 
 // New prepares the way to a cluster; it reads the TLS files and connects to nobody.
 func New(o Options) (*Conn, error) {
-	if err := errors.Join(ValidateBrokers(o.Brokers), o.TLS.Validate(), o.SASL.Validate()); err != nil {
+	if err := errors.Join(ValidateBrokers(o.Brokers), o.TLS.Faults(), o.SASL.Faults()); err != nil {
 		return nil, err
 	}
 	c := &Conn{}

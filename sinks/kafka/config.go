@@ -55,7 +55,7 @@ func (c *Config) Validate() error {
 	if _, err := codecOf(c.Compression); err != nil {
 		at("compression", "%w", err)
 	}
-	errs = append(errs, c.TLS.Validate(), c.SASL.Validate())
+	errs = append(errs, c.TLS.Faults(), c.SASL.Faults())
 	return errors.Join(errs...)
 }
 

@@ -6,6 +6,8 @@ import (
 	"net"
 	"strings"
 	"time"
+
+	"github.com/spawnwatch/spawnwatch/internal/listen"
 )
 
 // Config is what a user says about a forward source. The zero value of every key but Listen is its default.
@@ -21,7 +23,7 @@ type Config struct {
 	// the sender calls itself. Default: the name of the machine.
 	Hostname string `yaml:"hostname"`
 	// TLS makes the listener speak TLS only.
-	TLS *TLS `yaml:"tls"`
+	TLS *listen.TLS `yaml:"tls"`
 }
 
 // User is an account of the handshake.
@@ -30,17 +32,6 @@ type User struct {
 	Name string `yaml:"name"`
 	// Password belongs to Name. Required; keep it out of the file with ${VAR} or ${file:/path}.
 	Password string `yaml:"password"`
-}
-
-// TLS names the files of the listener's identity, all PEM. They are read again when they change.
-type TLS struct {
-	// Cert is the file with the certificate chain. Required.
-	Cert string `yaml:"cert"`
-	// Key is the file with the private key. Required.
-	Key string `yaml:"key"`
-	// ClientCA is a file with the authorities of which a sender's certificate must come. Empty: no certificate is
-	// asked for.
-	ClientCA string `yaml:"client_ca"`
 }
 
 // Limits that are no matter of taste.
@@ -76,26 +67,14 @@ const (
 	writeTime = 30 * time.Second
 )
 
-// fault is something wrong at a key.
-type fault struct {
-	key string
-	err error
-}
-
-func (f *fault) Error() string { return f.err.Error() }
-func (f *fault) Unwrap() error { return f.err }
-
-// Key names the key at fault, relative to the [Config].
-func (f *fault) Key() string { return f.key }
-
 // Validate says everything that is wrong with c.
 func (c *Config) Validate() error {
 	var errs []error
 	at := func(key, format string, args ...any) {
-		errs = append(errs, &fault{key, fmt.Errorf(format, args...)})
+		errs = append(errs, listen.NewFault(key, format, args...))
 	}
 	if _, _, err := c.address(); err != nil {
-		errs = append(errs, &fault{"listen", err})
+		at("listen", "%w", err)
 	}
 	if len(c.Users) > 0 && c.SharedKey == "" {
 		at("shared_key", "shared_key is required with users: they are asked for in the handshake that it begins")
@@ -116,12 +95,7 @@ func (c *Config) Validate() error {
 	if len(c.Hostname) > maxHostname {
 		at("hostname", "expected a hostname of at most %d bytes, got %d", maxHostname, len(c.Hostname))
 	}
-	if c.TLS != nil && c.TLS.Cert == "" {
-		at("tls.cert", "tls.cert is required: the file with the certificate chain")
-	}
-	if c.TLS != nil && c.TLS.Key == "" {
-		at("tls.key", "tls.key is required: the file with the private key")
-	}
+	errs = append(errs, c.TLS.Faults()...)
 	return errors.Join(errs...)
 }
 

@@ -4,7 +4,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/spawnwatch/spawnwatch/internal/listen"
 )
 
 func TestConfigValidate(t *testing.T) {
@@ -13,11 +14,11 @@ func TestConfigValidate(t *testing.T) {
 			t.Errorf("%q: %v", listen, err)
 		}
 	}
-	good := Config{Listen: ":1", SharedKey: "k", Users: []User{{"a", "b"}, {"c", "d"}}, Hostname: "h", TLS: &TLS{Cert: "c", Key: "k"}}
+	good := Config{Listen: ":1", SharedKey: "k", Users: []User{{"a", "b"}, {"c", "d"}}, Hostname: "h", TLS: &listen.TLS{Cert: "c", Key: "k"}}
 	if err := good.Validate(); err != nil {
 		t.Error(err)
 	}
-	bad := Config{Users: []User{{"", "p"}, {"a", ""}, {"a", "p"}}, Hostname: strings.Repeat("h", 256), TLS: &TLS{ClientCA: "x"}}
+	bad := Config{Users: []User{{"", "p"}, {"a", ""}, {"a", "p"}}, Hostname: strings.Repeat("h", 256), TLS: &listen.TLS{ClientCA: "x"}}
 	err := bad.Validate()
 	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
@@ -43,26 +44,5 @@ func TestConfigValidate(t *testing.T) {
 		if err := (&Config{Listen: listen}).Validate(); err == nil {
 			t.Errorf("%q is let through", listen)
 		}
-	}
-}
-
-func TestThrottle(t *testing.T) {
-	var th throttle
-	at := func(second int64) (ok bool, dropped int) { return th.allow(time.Unix(1e9+second, 0)) }
-	for i := range throttleLines {
-		if ok, dropped := at(0); !ok || dropped != 0 {
-			t.Errorf("line %d: %v, %d", i, ok, dropped)
-		}
-	}
-	for range 7 {
-		if ok, _ := at(9); ok {
-			t.Error("one line too many")
-		}
-	}
-	if ok, dropped := at(10); !ok || dropped != 7 {
-		t.Errorf("got %v, %d, want a line that tells of 7", ok, dropped)
-	}
-	if ok, dropped := at(10); !ok || dropped != 0 {
-		t.Errorf("got %v, %d", ok, dropped)
 	}
 }

@@ -27,6 +27,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/spawnwatch/spawnwatch/internal/listen"
 	"github.com/spawnwatch/spawnwatch/sources"
 )
 
@@ -79,7 +80,7 @@ type Source struct {
 	config   Config
 	settings Settings
 	hostname string
-	identity *identity
+	identity *listen.Identity
 	// random is where nonces and salts come from.
 	random io.Reader
 
@@ -89,7 +90,7 @@ type Source struct {
 	buffers  sync.Pool
 	jobs     sync.Pool
 	slots    chan struct{}
-	throttle throttle
+	throttle listen.Throttle
 	stats    counters
 
 	handler   sources.Handler
@@ -122,7 +123,7 @@ func New(cfg Config, settings Settings) (*Source, error) {
 		s.hostname = name[:min(len(name), maxHostname)]
 	}
 	if cfg.TLS != nil {
-		id, err := newIdentity(*cfg.TLS, func(err error) { s.warn(err.Error()) })
+		id, err := listen.NewIdentity(*cfg.TLS, func(err error) { s.warn(err.Error()) })
 		if err != nil {
 			return nil, fmt.Errorf("source %q (forward): %w", settings.Name, err)
 		}
@@ -215,9 +216,9 @@ func (s *Source) recycle(j *job) {
 	}
 }
 
-// warn logs what a sender caused, at most throttleLines lines per throttleTime.
+// warn logs what a sender caused, as far as the throttle allows.
 func (s *Source) warn(message string, args ...any) {
-	ok, dropped := s.throttle.allow(time.Now())
+	ok, dropped := s.throttle.Allow(time.Now())
 	if !ok {
 		return
 	}

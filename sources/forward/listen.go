@@ -59,7 +59,7 @@ func (s *Source) listen(ctx context.Context) (*listener, error) {
 			}
 		}
 		if s.identity != nil {
-			l.stream = tls.NewListener(stream, s.identity.config())
+			l.stream = tls.NewListener(stream, s.identity.Config())
 		}
 		return l, nil
 	}

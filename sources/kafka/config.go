@@ -89,7 +89,7 @@ func (c *Config) Validate() error {
 			at("cluster_topic", "expected a regular expression with one group, got %d groups", re.NumSubexp())
 		}
 	}
-	errs = append(errs, c.TLS.Validate(), c.SASL.Validate())
+	errs = append(errs, c.TLS.Faults(), c.SASL.Faults())
 	return errors.Join(errs...)
 }
 

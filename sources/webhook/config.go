@@ -2,10 +2,11 @@ package webhook
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"strings"
 	"time"
+
+	"github.com/spawnwatch/spawnwatch/internal/listen"
 )
 
 // Config is what a user says about a webhook source. The zero value of every key but Listen is its default.
@@ -17,18 +18,7 @@ type Config struct {
 	// Token is the bearer token that a client must send. Empty: none is asked for.
 	Token string `yaml:"token"`
 	// TLS makes the listener speak HTTPS only.
-	TLS *TLS `yaml:"tls"`
-}
-
-// TLS names the files of the listener's identity, all PEM. They are read again when they change.
-type TLS struct {
-	// Cert is the file with the certificate chain. Required.
-	Cert string `yaml:"cert"`
-	// Key is the file with the private key. Required.
-	Key string `yaml:"key"`
-	// ClientCA is a file with the authorities of which a client's certificate must come. Empty: no certificate is
-	// asked for.
-	ClientCA string `yaml:"client_ca"`
+	TLS *listen.TLS `yaml:"tls"`
 }
 
 const (
@@ -50,23 +40,11 @@ const (
 	retryAfter = "1"
 )
 
-// fault is something wrong at a key.
-type fault struct {
-	key string
-	err error
-}
-
-func (f *fault) Error() string { return f.err.Error() }
-func (f *fault) Unwrap() error { return f.err }
-
-// Key names the key at fault, relative to the [Config].
-func (f *fault) Key() string { return f.key }
-
 // Validate says everything that is wrong with c.
 func (c *Config) Validate() error {
 	var errs []error
 	at := func(key, format string, args ...any) {
-		errs = append(errs, &fault{key, fmt.Errorf(format, args...)})
+		errs = append(errs, listen.NewFault(key, format, args...))
 	}
 	_, port, err := net.SplitHostPort(c.Listen)
 	if err == nil {
@@ -81,11 +59,6 @@ func (c *Config) Validate() error {
 	if strings.TrimSpace(c.Token) != c.Token {
 		at("token", "expected a token without white space around it (a file may end in a line feed)")
 	}
-	if c.TLS != nil && c.TLS.Cert == "" {
-		at("tls.cert", "tls.cert is required: the file with the certificate chain")
-	}
-	if c.TLS != nil && c.TLS.Key == "" {
-		at("tls.key", "tls.key is required: the file with the private key")
-	}
+	errs = append(errs, c.TLS.Faults()...)
 	return errors.Join(errs...)
 }

@@ -30,6 +30,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/spawnwatch/spawnwatch/internal/listen"
 	"github.com/spawnwatch/spawnwatch/sources"
 )
 
@@ -77,9 +78,9 @@ type Source struct {
 	config   Config
 	settings Settings
 	token    [sha256.Size]byte
-	identity *identity
+	identity *listen.Identity
 	bodies   bodies
-	throttle throttle
+	throttle listen.Throttle
 
 	addr      atomic.Pointer[net.Addr]
 	listening chan struct{}
@@ -103,7 +104,7 @@ func New(cfg Config, settings Settings) (*Source, error) {
 		listening: make(chan struct{}),
 	}
 	if cfg.TLS != nil {
-		id, err := newIdentity(*cfg.TLS, func(err error) { s.warn(err.Error()) })
+		id, err := listen.NewIdentity(*cfg.TLS, func(err error) { s.warn(err.Error()) })
 		if err != nil {
 			return nil, fmt.Errorf("source %q (webhook): %w", settings.Name, err)
 		}
@@ -130,15 +131,6 @@ func (s *Source) Check(ctx context.Context) error {
 		return err
 	}
 	return l.Close()
-}
-
-func (s *Source) listen(ctx context.Context) (net.Listener, error) {
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", s.config.Listen)
-	if err != nil {
-		return nil, fmt.Errorf("source %q (webhook) cannot listen at %s: %w", s.settings.Name, s.config.Listen, err)
-	}
-	return l, nil
 }
 
 // Run implements [sources.Source].
@@ -201,7 +193,7 @@ func (s *Source) serve(server *http.Server, l net.Listener) error {
 	if s.identity == nil {
 		return server.Serve(l)
 	}
-	server.TLSConfig = s.identity.config()
+	server.TLSConfig = s.identity.Config()
 	return server.ServeTLS(l, "", "")
 }
 
@@ -338,9 +330,9 @@ func (s *Source) handOn(work context.Context, h sources.Handler, calls *gate, re
 	}
 }
 
-// warn logs what a client caused, at most throttleLines lines per throttleTime.
+// warn logs what a client caused, as far as the throttle allows.
 func (s *Source) warn(message string, args ...any) {
-	ok, dropped := s.throttle.allow(time.Now())
+	ok, dropped := s.throttle.Allow(time.Now())
 	if !ok {
 		return
 	}
@@ -360,44 +352,6 @@ func (w warner) Write(line []byte) (int, error) {
 	}
 	w.s.warn(text)
 	return len(line), nil
-}
-
-// limited accepts no more connections than it has places for.
-type limited struct {
-	net.Listener
-	places chan struct{}
-	closed chan struct{}
-	once   sync.Once
-}
-
-func (l *limited) Accept() (net.Conn, error) {
-	select {
-	case l.places <- struct{}{}:
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-	c, err := l.Listener.Accept()
-	if err != nil {
-		<-l.places
-		return nil, err
-	}
-	return &place{Conn: c, leave: sync.OnceFunc(func() { <-l.places })}, nil
-}
-
-func (l *limited) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return l.Listener.Close()
-}
-
-// place is a connection that gives its place back.
-type place struct {
-	net.Conn
-	leave func()
-}
-
-func (p *place) Close() error {
-	defer p.leave()
-	return p.Conn.Close()
 }
 
 var _ sources.Source = (*Source)(nil)

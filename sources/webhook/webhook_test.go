@@ -18,6 +18,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/spawnwatch/spawnwatch/internal/listen"
 	"github.com/spawnwatch/spawnwatch/sources"
 )
 
@@ -443,12 +444,12 @@ func TestCheck(t *testing.T) {
 }
 
 func TestConfigValidate(t *testing.T) {
-	for _, c := range []Config{{Listen: ":8443"}, {Listen: "[::1]:0", Path: "/a/b", Token: "x", TLS: &TLS{Cert: "c", Key: "k", ClientCA: "a"}}} {
+	for _, c := range []Config{{Listen: ":8443"}, {Listen: "[::1]:0", Path: "/a/b", Token: "x", TLS: &listen.TLS{Cert: "c", Key: "k", ClientCA: "a"}}} {
 		if err := c.Validate(); err != nil {
 			t.Errorf("%+v: %v", c, err)
 		}
 	}
-	bad := Config{Path: "audit?", Token: "x\n", TLS: &TLS{}}
+	bad := Config{Path: "audit?", Token: "x\n", TLS: &listen.TLS{}}
 	joined, ok := bad.Validate().(interface{ Unwrap() []error })
 	if !ok {
 		t.Fatalf("got %v, want joined faults", bad.Validate())

@@ -1,4 +1,6 @@
-package webhook
+// Package listen is what the sources that listen have in common: an identity for TLS, a throttle for the log, and faults
+// at keys of the configuration. It holds no listener, no protocol and no policy.
+package listen
 
 import (
 	"crypto/tls"
@@ -10,9 +12,32 @@ import (
 	"time"
 )
 
-// identity is the listener's TLS configuration, read again when its files change: certificates in a cluster live for
+// TLS names the files of the listener's identity, all PEM. They are read again when they change.
+type TLS struct {
+	// Cert is the file with the certificate chain. Required.
+	Cert string `yaml:"cert"`
+	// Key is the file with the private key. Required.
+	Key string `yaml:"key"`
+	// ClientCA is a file with the authorities of which a client's certificate must come. Empty: no certificate is
+	// asked for.
+	ClientCA string `yaml:"client_ca"`
+}
+
+// Faults says all that is wrong with t, each a [*Fault] at a key below "tls"; a nil t has none. It reads no file. It is
+// not called Validate, because the decoder of the configuration would then call it by itself and name tls.tls.cert.
+func (t *TLS) Faults() (faults []error) {
+	if t != nil && t.Cert == "" {
+		faults = append(faults, NewFault("tls.cert", "tls.cert is required: the file with the certificate chain"))
+	}
+	if t != nil && t.Key == "" {
+		faults = append(faults, NewFault("tls.key", "tls.key is required: the file with the private key"))
+	}
+	return faults
+}
+
+// Identity is the listener's TLS configuration, read again when its files change: certificates in a cluster live for
 // weeks, the process for longer.
-type identity struct {
+type Identity struct {
 	files TLS
 	// failed is told when changed files cannot be used; the last good ones stay.
 	failed func(error)
@@ -26,8 +51,10 @@ type identity struct {
 // identityCheck is how often the files are looked at, at most.
 const identityCheck = 10 * time.Second
 
-func newIdentity(files TLS, failed func(error)) (*identity, error) {
-	id := &identity{files: files, failed: failed}
+// NewIdentity reads the files. failed is told when they have changed and cannot be used; it is called in the middle of a
+// handshake, with others waiting, and must not block.
+func NewIdentity(files TLS, failed func(error)) (*Identity, error) {
+	id := &Identity{files: files, failed: failed}
 	stamps, err := id.look()
 	if err != nil {
 		return nil, err
@@ -39,15 +66,15 @@ func newIdentity(files TLS, failed func(error)) (*identity, error) {
 	return id, nil
 }
 
-// config is what the listener is given.
-func (id *identity) config() *tls.Config {
+// Config is what the listener is given.
+func (id *Identity) Config() *tls.Config {
 	return &tls.Config{
 		MinVersion:         tls.VersionTLS12,
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return id.current(), nil },
 	}
 }
 
-func (id *identity) current() *tls.Config {
+func (id *Identity) current() *tls.Config {
 	id.mu.Lock()
 	defer id.mu.Unlock()
 	now := time.Now()
@@ -71,7 +98,7 @@ func (id *identity) current() *tls.Config {
 }
 
 // look returns when each file was last changed.
-func (id *identity) look() (stamps [3]time.Time, err error) {
+func (id *Identity) look() (stamps [3]time.Time, err error) {
 	for i, f := range []struct{ key, path string }{{"tls.cert", id.files.Cert}, {"tls.key", id.files.Key}, {"tls.client_ca", id.files.ClientCA}} {
 		if f.path == "" {
 			continue
@@ -85,7 +112,7 @@ func (id *identity) look() (stamps [3]time.Time, err error) {
 	return stamps, nil
 }
 
-func (id *identity) load() (*tls.Config, error) {
+func (id *Identity) load() (*tls.Config, error) {
 	pair, err := tls.LoadX509KeyPair(id.files.Cert, id.files.Key)
 	if err != nil {
 		return nil, fmt.Errorf("tls.cert and tls.key: %w", err)

@@ -1,12 +1,13 @@
-package forward
+package listen
 
 import (
 	"sync"
 	"time"
 )
 
-// throttle keeps a hostile or broken sender from filling the log: at most throttleLines lines per throttleTime.
-type throttle struct {
+// Throttle keeps a hostile or broken client from filling the log: at most throttleLines lines per throttleTime. The zero
+// value is ready, and may be used by many goroutines.
+type Throttle struct {
 	mu      sync.Mutex
 	since   time.Time
 	lines   int
@@ -18,8 +19,8 @@ const (
 	throttleLines = 20
 )
 
-// allow says whether a line may be written now, and how many were not since the last one that was.
-func (t *throttle) allow(now time.Time) (ok bool, dropped int) {
+// Allow says whether a line may be written now, and how many were not since the last one that was.
+func (t *Throttle) Allow(now time.Time) (ok bool, dropped int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if now.Sub(t.since) >= throttleTime {
