@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -62,13 +63,27 @@ type decoder struct {
 
 func (d *decoder) fault(n *yaml.Node, path, hint, format string, args ...any) {
 	f := &Fault{File: d.file, Line: n.Line, Column: n.Column, Path: path, Text: fmt.Sprintf(format, args...), Hint: hint}
-	if n.Line >= 1 && n.Line <= len(d.lines) && !isSecretKey(path) {
-		if line := strings.TrimRight(d.lines[n.Line-1], "\r"); len(line) <= 200 {
-			f.Snippet = line
-		}
+	if !isSecretKey(path) {
+		f.Snippet = d.snippet(n.Line)
 	}
 	d.faults = append(d.faults, f)
 }
+
+// snippet is a line of the file as a fault shows it, empty where it is long, or where a secret may stand beside what is
+// wrong.
+func (d *decoder) snippet(number int) string {
+	if number < 1 || number > len(d.lines) {
+		return ""
+	}
+	line := strings.TrimRight(d.lines[number-1], "\r")
+	if len(line) > 200 || secretInLine.MatchString(line) {
+		return ""
+	}
+	return line
+}
+
+// secretInLine finds a secret key, or a password in a URL, anywhere in a line.
+var secretInLine = regexp.MustCompile(`\b(password|token|shared_key|nkey)["']?\s*:|://[^/@\s]*:[^/@\s]*@`)
 
 // isSecretKey tells keys whose values are not repeated.
 func isSecretKey(path string) bool {

@@ -168,6 +168,22 @@ func TestSecretsAreNotRepeated(t *testing.T) {
 	}
 }
 
+// TestSecretsBesideAFaultAreNotRepeated: what stands in the same line is not what is wrong, but would be shown.
+func TestSecretsBesideAFaultAreNotRepeated(t *testing.T) {
+	for _, text := range []string{
+		`labels: {a: b, password: hunter2}` + "\n" + `tls: {Cert: x, shared_key: hunter2}`,
+		`tls: {cert: c, "token": hunter2}`,
+		`tls: {url: "nats://u:hunter2@host:4222", what: x}`,
+		`{token: hunter2, nothing: [}`,
+	} {
+		var c config
+		err := Decode("c.yaml", []byte(text+"\n"), &c, testEnv())
+		if err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
 func TestLimits(t *testing.T) {
 	bomb := "a: &a [x,x,x,x,x,x,x,x,x]\n"
 	for i := 'b'; i <= 'k'; i++ {

@@ -87,9 +87,7 @@ func (d *decoder) syntax(err error) error {
 		}
 		if n, convErr := strconv.Atoi(digits[:end]); convErr == nil && n >= 1 {
 			f.Line = n
-			if n <= len(d.lines) && len(d.lines[n-1]) <= 200 {
-				f.Snippet = strings.TrimRight(d.lines[n-1], "\r")
-			}
+			f.Snippet = d.snippet(n)
 		}
 	}
 	return f
