@@ -13,6 +13,7 @@ import (
 const (
 	batchHeader  = 61 // up to the first record
 	batchFrame   = 12 // base offset and length, which the length does not count
+	batchCRCAt   = 17
 	batchCRCFrom = 21 // what the checksum covers begins with the attributes
 	batchMagic   = 2
 
@@ -62,8 +63,8 @@ var (
 	errCRC     = errors.New("the checksum of the batch is wrong")
 )
 
-// parseBatch reads the header of the one batch that data holds and checks its checksum.
-func parseBatch(data []byte) (batch, error) {
+// parseBatch reads the header of the one batch that data holds, and checks its checksum unless that is verified.
+func parseBatch(data []byte, verified bool) (batch, error) {
 	var b batch
 	if len(data) < batchHeader {
 		return b, fmt.Errorf("expected a batch of at least %d bytes, got %d", batchHeader, len(data))
@@ -71,7 +72,7 @@ func parseBatch(data []byte) (batch, error) {
 	if magic := data[16]; magic != batchMagic {
 		return b, fmt.Errorf("expected a batch of format %d, got format %d, which Kafka before 0.11 wrote", batchMagic, magic)
 	}
-	if crc32.Checksum(data[batchCRCFrom:], castagnoli) != binary.BigEndian.Uint32(data[17:]) {
+	if !verified && crc32.Checksum(data[batchCRCFrom:], castagnoli) != binary.BigEndian.Uint32(data[batchCRCAt:]) {
 		return b, errCRC
 	}
 	next, ok := nextOffset(data)

@@ -189,7 +189,7 @@ func (f *fetcher) answer(part *fetchPart) bool {
 	if size == 0 {
 		return false
 	}
-	p.push(chunk{from: part.offset, records: a.records, size: size, aborted: a.aborted})
+	p.push(chunk{from: part.offset, records: a.records, size: size, verified: a.verified, aborted: a.aborted})
 	a.records = nil // the chunk's now
 	return true
 }

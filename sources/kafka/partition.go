@@ -48,15 +48,17 @@ const (
 
 // chunk is what one fetch brought for a partition.
 type chunk struct {
-	from    int64
-	records *buffer
-	size    int
-	aborted []aborted
+	from     int64
+	records  *buffer
+	size     int // bytes of whole batches
+	verified int // of them those whose checksum is known to be right
+	aborted  []aborted
 }
 
 const (
-	// fetchBytes is how much of one partition is asked for at a time, unless a single batch is larger: 1 MiB.
-	fetchBytes = 1 << 20
+	// fetchBytes is how much of one partition is asked for at a time, unless a single batch is larger: 2 MiB. Measured: with
+	// 512 KiB a GB costs a tenth more, because each fetch has to be waited for; with 4 MiB it costs no less.
+	fetchBytes = 2 << 20
 	// queuedChunks is how many fetches of a partition may wait to be decoded: one in work, one ready.
 	queuedChunks = 2
 	// badTries is how often a batch with a wrong checksum is fetched before it is passed on as it is.

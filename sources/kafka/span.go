@@ -111,7 +111,7 @@ func (s *spanner) chunk(ctx context.Context, c chunk) {
 		if next, ok := nextOffset(raw); ok && next <= want {
 			continue // the whole batch lies before what was asked for
 		}
-		b, err := parseBatch(raw)
+		b, err := parseBatch(raw, c.size-len(data) <= c.verified)
 		if err == nil && !txns.drop(&b) {
 			want, err = s.batch(ctx, &b, c.records, want)
 		}

@@ -48,6 +48,7 @@ type fetchAnswer struct {
 	aborted   []aborted
 	records   *buffer
 	size      int
+	verified  int // bytes of records whose batches have the right checksum
 }
 
 // free releases what was read.
@@ -149,7 +150,7 @@ func (f *fetchRequest) part(r *answerReader, version int16, topic string) {
 	}
 	if size > 0 {
 		a.records, a.size = f.pool.take(size, part.p.ledger), size
-		r.full(a.records.data[:size])
+		a.verified = r.records(a.records.data[:size])
 	}
 	part.answer = a // also after an error, so that the buffer is freed
 	if r.err == nil {
@@ -180,6 +181,31 @@ func (r *answerReader) full(b []byte) {
 		err = io.ErrUnexpectedEOF
 	}
 	r.err = err
+}
+
+// readPiece is how much of the records is read at a time, 128 KiB: little enough to be in the cache still when it has been
+// copied there and its checksum is made.
+const readPiece = 128 << 10
+
+// records fills b with record batches, and returns how many bytes of it are verified.
+func (r *answerReader) records(b []byte) (verified int) {
+	if r.err == nil && len(b) > r.left {
+		r.err = io.ErrUnexpectedEOF
+	}
+	var sums checksums
+	for n := 0; n < len(b) && r.err == nil; {
+		m, err := r.r.Read(b[n:min(len(b), n+readPiece)])
+		n += m
+		r.left -= m
+		sums.advance(b[:n])
+		if n < len(b) && err != nil {
+			r.err = err
+			if errors.Is(err, io.EOF) {
+				r.err = io.ErrUnexpectedEOF
+			}
+		}
+	}
+	return sums.verified
 }
 
 func (r *answerReader) fixed(n int) []byte {
