@@ -65,5 +65,3 @@ func checkValue(event string, start int) int {
 	return envelope.CheckValue(unsafe.Slice(unsafe.StringData(event), len(event)), start)
 }
 
-// lend views lent bytes as a string without a copy. The string is as short-lived as the bytes.
-func lend(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

@@ -11,7 +11,7 @@ import (
 	"github.com/spawnwatch/spawnwatch/sinks"
 )
 
-// matched turns an event that rules matched into an alert, unless it folds.
+// matched turns an event that rules matched into an alert.
 func (w *worker) matched(item envelope.Item, hits []rules.Hit) {
 	w.stats.Matched++
 	for i := range hits {
@@ -28,10 +28,6 @@ func (w *worker) matched(item envelope.Item, hits []rules.Hit) {
 	case audit.Unknown:
 		w.stats.Unknown++
 	case audit.Refused, audit.Changed, audit.Observed:
-	}
-	if v.Folds && w.p.cfg.Children == FoldChildren {
-		w.stats.Folded++
-		return
 	}
 	if w.p.cfg.Enricher != nil {
 		// An enricher that ran out of time may still read the event when its loan has ended, so it gets one of its own.

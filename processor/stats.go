@@ -13,9 +13,9 @@ type Stats struct {
 	Events uint64
 	// Rejected events: a field excluded every rule before the end was reached.
 	Rejected uint64
-	// Matched events: at least one rule matched.
+	// Matched events: at least one rule matched. Rules are not evaluated for what folds.
 	Matched uint64
-	// Created counts matched events that created a workload for certain, folded ones included.
+	// Created counts matched and folded events that created a workload for certain.
 	Created uint64
 	// Unknown counts matched events that may have created one (answered 504 or a timeout).
 	Unknown uint64

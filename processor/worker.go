@@ -3,8 +3,6 @@ package processor
 import (
 	"fmt"
 
-	"github.com/tidwall/gjson"
-
 	"github.com/spawnwatch/spawnwatch/processor/alert"
 	"github.com/spawnwatch/spawnwatch/processor/audit"
 	"github.com/spawnwatch/spawnwatch/processor/envelope"
@@ -103,30 +101,51 @@ func (w *worker) Event(item envelope.Item) {
 			return
 		}
 	}
-	hits, sound, end, err := w.set.MatchChecked(item.Event, w.hits[:0], w.members.sound[:0])
-	w.hits, w.members.sound = hits[:0], sound
+	c, end, err := w.set.Walk(item.Event)
 	if err == nil && end == rules.Rejected {
 		w.stats.Rejected++
 		return
 	}
-	// A candidate, or an event that no field has excluded: only now all of its bytes are read.
+	w.candidate(item, c, err)
+	c.Release()
+}
+
+// candidate goes on with an event that no field has excluded: only now all of its bytes are read. broken is where the
+// walk over it failed. Rules are evaluated last, and not for children that fold: most of what a cluster creates.
+func (w *worker) candidate(item envelope.Item, c rules.Candidate, broken error) {
 	w.members.Reset()
+	w.members.sound = c.Checked()
 	if f := envelope.CheckMembers(item.Event, &w.members); f != nil {
 		w.invalid(item, f)
 		return
 	}
-	if err != nil {
-		w.fault(item, alert.ReasonMalformed, err.Error())
+	if broken != nil {
+		w.fault(item, alert.ReasonMalformed, broken.Error())
 		return
 	}
-	if verb := gjson.Get(lend(item.Event), "verb"); verb.Type != gjson.String {
-		w.fault(item, alert.ReasonNoVerb, fmt.Sprintf("expected an audit event with a verb (a string), got %s", kindOf(verb)))
+	if verb := w.members.Value(item.Event, "verb"); verb == "" || verb[0] != '"' {
+		w.fault(item, alert.ReasonNoVerb, "expected an audit event with a verb (a string), got "+described(verb))
 		return
 	}
-	if len(hits) == 0 {
-		return
+	if w.p.cfg.Children == FoldChildren && !item.Truncated {
+		if outcome, folds := w.p.cfg.Model.Folds(item.Event, &w.members.Members); folds {
+			w.folded(outcome)
+			return
+		}
 	}
-	w.matched(item, hits)
+	hits := c.Hits(w.hits[:0])
+	w.hits = hits[:0]
+	if len(hits) > 0 {
+		w.matched(item, hits)
+	}
+}
+
+// folded counts a child.
+func (w *worker) folded(outcome audit.Outcome) {
+	w.stats.Folded++
+	if outcome == audit.Created {
+		w.stats.Created++
+	}
 }
 
 // Fault implements [envelope.Visitor].
@@ -184,11 +203,23 @@ func (w *worker) cluster(told string) string {
 	}
 }
 
-func kindOf(v gjson.Result) string {
-	if !v.Exists() {
+// described says what kind of value raw is, with its beginning.
+func described(raw string) string {
+	if raw == "" {
 		return "none"
 	}
-	return "the " + v.Type.String() + " " + cutText(v.Raw, 40)
+	kind := "the number "
+	switch raw[0] {
+	case '{':
+		kind = "the object "
+	case '[':
+		kind = "the list "
+	case 't', 'f':
+		kind = "the boolean "
+	case 'n':
+		kind = "the value "
+	}
+	return kind + cutText(raw, 40)
 }
 
 func cutText(s string, n int) string {

@@ -61,8 +61,8 @@ detection: {s: {code: '0201'}, condition: s}
 	}
 }
 
-// TestMatchChecked: values that were asked for go through the check once they are reached, and only sound ones are told.
-func TestMatchChecked(t *testing.T) {
+// TestWalkChecks: values that were asked for go through the check once they are reached, and only sound ones are told.
+func TestWalkChecks(t *testing.T) {
 	docs, err := Parse("t.yml", []byte("title: a\nlogsource: {product: p}\ndetection: {s: {verb: create, body|exists: true, other|exists: true}, condition: s}\n"))
 	if err != nil {
 		t.Fatal(err)
@@ -78,12 +78,13 @@ func TestMatchChecked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hits, spans, end, err := set.MatchChecked([]byte(`{"verb":"create","body":{"a":[1]},"other":[2]}`), nil, nil)
-	if len(hits) != 1 || end != Exhausted || err != nil || calls != 2 || !slices.Equal(spans, []Span{{24, 33}}) {
-		t.Errorf("%v, %v, %v, %v, %d calls", hits, spans, end, err, calls)
+	c, end, err := set.Walk([]byte(`{"verb":"create","body":{"a":[1]},"other":[2]}`))
+	if hits := c.Hits(nil); len(hits) != 1 || end != Exhausted || err != nil || calls != 2 || !slices.Equal(c.Checked(), []Span{{24, 33}}) {
+		t.Errorf("%v, %v, %v, %v, %d calls", hits, c.Checked(), end, err, calls)
 	}
+	c.Release()
 	calls = 0
-	if _, spans, end, _ := set.MatchChecked([]byte(`{"verb":"get","body":{"a":[1]},"other":[2]}`), nil, nil); end != Rejected || calls != 0 || len(spans) != 0 {
-		t.Errorf("a rejected event was checked: %v, %v, %d calls", spans, end, calls)
+	if c, end, _ := set.Walk([]byte(`{"verb":"get","body":{"a":[1]},"other":[2]}`)); end != Rejected || calls != 0 || len(c.Checked()) != 0 {
+		t.Errorf("a rejected event was checked: %v, %v, %d calls", c.Checked(), end, calls)
 	}
 }

@@ -74,39 +74,67 @@ func (s *Set) LeftOut() []*Rule { return s.leftOut }
 // it takes to know that ([Rejected]). The bytes may be malformed: a structural break that the walk comes upon is a
 // [*SyntaxError]; the absence of one does not mean that the event is valid.
 func (s *Set) Match(event []byte, hits []Hit) ([]Hit, End, error) {
-	hits, _, end, err := s.MatchChecked(event, hits, nil)
+	c, end, err := s.Walk(event)
+	if err == nil && end == Exhausted {
+		hits = c.Hits(hits)
+	}
+	c.Release()
 	return hits, end, err
 }
+
+// Candidate is an event that no field has excluded, before any rule is evaluated. It must be released; the event must
+// not change until then.
+type Candidate struct{ sc *scratch }
 
 // Span is a part of an event: the offset of its first byte, and that behind its last.
 type Span struct{ Start, End int }
 
-// MatchChecked is [Set.Match] for a caller who will check an event that was not rejected: it appends to checked, in their
-// order, the values that went through [Options.Check] already and were found sound.
-func (s *Set) MatchChecked(event []byte, hits []Hit, checked []Span) ([]Hit, []Span, End, error) {
+// Walk is the first half of [Set.Match], for a caller who has something to do with a candidate before its rules are
+// evaluated. Only an event that is neither rejected nor broken may be asked for its hits.
+func (s *Set) Walk(event []byte) (Candidate, End, error) {
 	if len(s.rules) == 0 {
-		return hits, checked, Rejected, nil
+		return Candidate{}, Rejected, nil
 	}
 	if uint64(len(event)) > math.MaxUint32 {
-		return hits, checked, Rejected, fmt.Errorf("expected an event of less than 4 GiB, got %d bytes", len(event))
+		return Candidate{}, Rejected, fmt.Errorf("expected an event of less than 4 GiB, got %d bytes", len(event))
 	}
 	sc := s.pool.Get().(*scratch)
-	hits, end, err := sc.match(lend(event), hits)
-	checked = append(checked, sc.checked...)
-	sc.release()
-	s.pool.Put(sc)
-	return hits, checked, end, err
-}
-
-func (sc *scratch) match(event string, hits []Hit) ([]Hit, End, error) {
-	sc.begin(event)
+	sc.begin(lend(event))
 	sc.walk()
+	c := Candidate{sc}
 	switch {
 	case sc.broken != nil:
-		return hits, Exhausted, sc.broken
+		return c, Exhausted, sc.broken
 	case sc.stopped:
-		return hits, Rejected, nil
+		c.Release()
+		return Candidate{}, Rejected, nil
 	}
+	return c, Exhausted, nil
+}
+
+// Checked are the values that went through [Options.Check] on the way and were found sound, in their order. They are
+// valid until c is released.
+func (c Candidate) Checked() []Span {
+	if c.sc == nil {
+		return nil
+	}
+	return c.sc.checked
+}
+
+// Hits evaluates the rules and appends those that match to hits.
+func (c Candidate) Hits(hits []Hit) []Hit { return c.sc.evaluateRules(hits) }
+
+// Release gives the memory of c back. Nothing of it may be used afterwards.
+func (c Candidate) Release() {
+	if c.sc == nil {
+		return
+	}
+	c.sc.release()
+	c.sc.set.pool.Put(c.sc)
+}
+
+// evaluateRules appends the rules that match the event that was walked.
+func (sc *scratch) evaluateRules(hits []Hit) []Hit {
 	sc.triggered()
 	for w, word := range sc.alive {
 		for word != 0 {
@@ -117,5 +145,5 @@ func (sc *scratch) match(event string, hits []Hit) ([]Hit, End, error) {
 			}
 		}
 	}
-	return hits, Exhausted, nil
+	return hits
 }

@@ -121,6 +121,7 @@ func read(t testing.TB, m *Model, event string) *View {
 	if err := m.Read([]byte(event), v); err != nil {
 		t.Fatal(err)
 	}
+	foldsAlike(t, m, v, event)
 	return v
 }
 

@@ -3,6 +3,7 @@ package audit
 import (
 	"strings"
 	"testing"
+	"unsafe"
 )
 
 // child is an event in which a controller makes a Pod for a ReplicaSet.
@@ -134,5 +135,54 @@ func TestEphemeralContainersNeverFold(t *testing.T) {
 		`"resource":"pods"`, `"resource":"pods","subresource":"ephemeralcontainers"`).Replace(child)
 	if v := read(t, m, event); v.Outcome != Changed || !v.Workload.Controlled || v.Folds {
 		t.Errorf("outcome %s, folds %v: %+v", v.Outcome, v.Folds, v.Workload)
+	}
+}
+
+// placesOf finds the members of an event as whoever validates it would.
+func placesOf(event string) *Members {
+	var x Members
+	at := func(part string) int {
+		return int(uintptr(unsafe.Pointer(unsafe.StringData(part))) - uintptr(unsafe.Pointer(unsafe.StringData(event))))
+	}
+	for m := membersOf(event); m.next(); {
+		if m.key == "" || m.val == "" {
+			continue // the one is no member of ours, the other no JSON
+		}
+		key, val := at(m.key), at(m.val)
+		x.Member(key, key+len(m.key), val, val+len(m.val))
+	}
+	return &x
+}
+
+// foldsAlike holds [Model.Folds], which looks at little, against [Model.Read].
+func foldsAlike(t testing.TB, m *Model, v *View, event string) {
+	t.Helper()
+	outcome, folds := m.Folds([]byte(event), placesOf(event))
+	if folds != v.Folds || folds && outcome != v.Outcome {
+		t.Fatalf("Folds says %v %q, Read %v %q: %.300s", folds, outcome, v.Folds, v.Outcome, event)
+	}
+}
+
+func TestFoldsAgreesWithRead(t *testing.T) {
+	m := newModel(t)
+	var v View
+	for _, policy := range policies {
+		folded := 0
+		for _, line := range corpus(t, policy) {
+			if err := m.Read(line, &v); err != nil {
+				t.Fatal(err)
+			}
+			foldsAlike(t, m, &v, string(line))
+			if v.Folds {
+				folded++
+			}
+		}
+		if folded < 10 {
+			t.Errorf("%s: %d events fold", policy, folded)
+		}
+	}
+	escaped := strings.NewReplacer(`"user":{"username":"system:`, `"us\u0065r":{"usern\u0061me":"syst\u0065m:`).Replace(child)
+	if v := read(t, m, escaped); !v.Folds {
+		t.Error("with escapes it doesn't fold")
 	}
 }

@@ -57,6 +57,7 @@ func FuzzRead(f *testing.F) {
 			groups[i].Eval(nil, new(counter))
 		}
 		if plainEvent(text) {
+			foldsAlike(t, m, &v, text)
 			checkAgainstOracle(t, m, &v, text)
 		}
 	})

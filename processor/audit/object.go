@@ -4,8 +4,11 @@ package audit
 type object struct {
 	// whole is the raw object, "" where there is none.
 	whole string
-	// kind, version, metadata and spec are its raw members; more may follow behind the end of spec.
-	kind, version, metadata, spec string
+	// kind, version and spec are its raw members; more may follow behind the end of spec.
+	kind, version, spec string
+	metadata            metadata
+	// described: it has metadata.
+	described bool
 }
 
 // objectOf looks into a body. A Status is an answer, no object; of a Table (the client sent Accept: …;as=Table) the
@@ -36,10 +39,16 @@ func membersOfObject(raw string) (o object, rows string) {
 	}
 	o.whole = raw
 	c := cursor{raw, 1}
+	met := false // its metadata, in whatever form
 	for name, ok := c.key(); ok; name, ok = c.key() {
-		if name == "spec" && o.spec == "" && o.kind != "" && o.version != "" && o.metadata != "" && c.atObject() {
+		switch {
+		case name == "spec" && o.spec == "" && o.kind != "" && o.version != "" && met && c.atObject():
 			o.spec = raw[c.i:]
 			return o, rows
+		case name == "metadata" && !met:
+			met, o.described = true, c.atObject()
+			o.metadata = c.metadata()
+			continue
 		}
 		val := c.skip()
 		switch name {
@@ -47,8 +56,6 @@ func membersOfObject(raw string) (o object, rows string) {
 			keep(&o.kind, val)
 		case "apiVersion":
 			keep(&o.version, val)
-		case "metadata":
-			keep(&o.metadata, val)
 		case "spec":
 			keep(&o.spec, val)
 		case "rows":
@@ -89,19 +96,16 @@ type bodies struct {
 // bodiesOf looks into the answer, and into the request where that leaves something open.
 func (m *Model) bodiesOf(k *kind, verb, request, response string) (b bodies) {
 	b.response = objectOf(response)
-	b.visible = isObject(b.response.metadata)
-	if b.visible {
-		b.metadata = metadataOf(b.response.metadata)
-	}
+	b.visible, b.metadata = b.response.described, b.response.metadata
 	b.template, b.replicas = b.response.template(k)
 	b.from = FromResponse
 	if b.template != "" && !empty(b.metadata.name) {
 		return b
 	}
 	b.request = objectOf(request)
-	asked := metadataOf(b.request.metadata)
+	asked := &b.request.metadata
 	if !b.visible {
-		b.visible, b.metadata = isObject(b.request.metadata), asked
+		b.visible, b.metadata = b.request.described, *asked
 	}
 	if empty(b.metadata.name) {
 		b.metadata.name = asked.name
@@ -158,25 +162,31 @@ type metadata struct {
 	name, generateName, namespace, uid, version, labels, annotations, owners string
 }
 
-func metadataOf(raw string) (o metadata) {
-	for m := membersOf(raw); m.next(); {
-		switch m.name() {
+// metadata takes the metadata that begin here. What is no object has none.
+func (c *cursor) metadata() (o metadata) {
+	for ok := c.open('{'); ok; {
+		var name string
+		if name, ok = c.key(); !ok {
+			break
+		}
+		val := c.skip()
+		switch name {
 		case "name":
-			keep(&o.name, m.val)
+			keep(&o.name, val)
 		case "generateName":
-			keep(&o.generateName, m.val)
+			keep(&o.generateName, val)
 		case "namespace":
-			keep(&o.namespace, m.val)
+			keep(&o.namespace, val)
 		case "uid":
-			keep(&o.uid, m.val)
+			keep(&o.uid, val)
 		case "resourceVersion":
-			keep(&o.version, m.val)
+			keep(&o.version, val)
 		case "labels":
-			keep(&o.labels, m.val)
+			keep(&o.labels, val)
 		case "annotations":
-			keep(&o.annotations, m.val)
+			keep(&o.annotations, val)
 		case "ownerReferences":
-			keep(&o.owners, m.val)
+			keep(&o.owners, val)
 		}
 	}
 	return o

@@ -50,7 +50,7 @@ func (r *templateReader) template() {
 			r.spec()
 			r.t.Spec, inside = r.s[from:r.i], true
 		case name == "metadata" && once(&seen, 1):
-			meta = metadataOf(r.skip())
+			meta = r.metadata()
 		default:
 			r.skip()
 		}

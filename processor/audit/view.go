@@ -77,7 +77,7 @@ func (m *Model) Read(event []byte, v *View) error {
 
 	var raw rawEvent
 	for e := membersOf(text); e.next(); {
-		raw.take(v, e.name(), e.val)
+		raw.take(e.name(), e.val)
 	}
 	m.fill(v, &raw)
 	return nil
@@ -93,13 +93,7 @@ func (m *Model) ReadMembers(event []byte, members *Members, v *View) error {
 	v.reset()
 	v.Event = text
 	var raw rawEvent
-	for _, at := range members.list {
-		name := text[at[0]:at[1]]
-		if strings.IndexByte(name, '\\') >= 0 {
-			name = known(name)
-		}
-		raw.take(v, name, text[at[2]:at[3]])
-	}
+	raw.takeAll(text, members)
 	m.fill(v, &raw)
 	return nil
 }
@@ -115,13 +109,35 @@ func (x *Members) Member(key, keyEnd, value, valueEnd int) {
 // Reset forgets all members.
 func (x *Members) Reset() { x.list = bounded(x.list) }
 
+// Value is the raw value of a member of the event that x was filled from, "" where there is none.
+func (x *Members) Value(event []byte, name string) string {
+	text := lend(event)
+	for _, at := range x.list {
+		if key := text[at[0]:at[1]]; key == name || strings.IndexByte(key, '\\') >= 0 && equalEscaped(key, name) {
+			return text[at[2]:at[3]]
+		}
+	}
+	return ""
+}
+
 // rawEvent holds the raw members of an event.
 type rawEvent struct {
 	request
-	auditID, level, user, impersonated, sourceIPs, agent, received, completed, timestamp, ref string
+	auditID, level, user, impersonated, sourceIPs, agent, received, completed, timestamp, ref, response string
 }
 
-func (raw *rawEvent) take(v *View, name, val string) {
+// takeAll takes the members of an event.
+func (raw *rawEvent) takeAll(event string, members *Members) {
+	for _, at := range members.list {
+		name := event[at[0]:at[1]]
+		if strings.IndexByte(name, '\\') >= 0 {
+			name = known(name)
+		}
+		raw.take(name, event[at[2]:at[3]])
+	}
+}
+
+func (raw *rawEvent) take(name, val string) {
 	switch name {
 	case "level":
 		keep(&raw.level, val)
@@ -148,7 +164,7 @@ func (raw *rawEvent) take(v *View, name, val string) {
 	case "requestObject":
 		keep(&raw.object, val)
 	case "responseObject":
-		keep(&v.responseObject, val)
+		keep(&raw.response, val)
 	case "requestReceivedTimestamp":
 		keep(&raw.received, val)
 	case "stageTimestamp":
@@ -163,7 +179,7 @@ func (raw *rawEvent) take(v *View, name, val string) {
 // fill reads what the raw members say.
 func (m *Model) fill(v *View, raw *rawEvent) {
 	raw.request.ref = referenceOf(raw.ref)
-	v.requestObject = raw.object
+	v.requestObject, v.responseObject = raw.object, raw.response
 	mem := &v.mem
 
 	v.AuditID, v.Level, v.Stage, v.Verb = mem.text(raw.auditID), mem.text(raw.level), mem.text(raw.stage), mem.text(raw.verb)
@@ -193,7 +209,7 @@ func (m *Model) fill(v *View, raw *rawEvent) {
 	v.Outcome, v.Code, v.DryRun, v.Truncated, v.kind = d.outcome, d.code, d.dryRun, d.truncated, d.kind
 	if v.Outcome != Observed {
 		v.Workload.read(m, v, &raw.request, &d)
-		v.Folds = v.Workload.Controlled && v.Outcome != Unknown && !v.Truncated && v.Object.Subresource == ""
+		v.Folds = v.Workload.Controlled && mayFold(&d, &raw.request)
 	}
 	v.takeNotes()
 }

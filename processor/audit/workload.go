@@ -110,7 +110,7 @@ func (w *Workload) read(m *Model, v *View, r *request, d *decision) {
 	}
 	w.NameUnknown = w.Name == ""
 	// What a client sends as uid is its own idea, but on something that exists it must be the right one.
-	if b.response.metadata != "" || v.Outcome == Changed {
+	if b.response.described || v.Outcome == Changed {
 		w.UID = mem.text(meta.uid)
 	}
 	if w.UID == "" {

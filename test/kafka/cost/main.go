@@ -44,7 +44,7 @@ var (
 	rounds    = flag.Int("rounds", 5, "rounds")
 	codecs    = flag.String("codecs", "none,zstd,lz4,snappy", "compressions to measure")
 	stage     = flag.String("stage", "", "the program, to measure the whole stage as well")
-	kinds     = flag.String("kinds", "source,reader,kcat,two,stage", "what to measure; two: two sources that share a group; stage: the whole program")
+	kinds     = flag.String("kinds", "source,one,two,reader,kcat,stage", "what to measure; source ends with the last record; one, two: so many sources that share a group, until all is committed; stage: the whole program, likewise")
 	child     = flag.String("child", "", "internal: what to consume with")
 	topic     = flag.String("topic", "", "internal")
 	group     = flag.String("group", "", "internal")
@@ -200,6 +200,8 @@ func run(self, kind, topic string, records, length int64) (result, bool, error) 
 			return result{}, false, err
 		}
 		return usage(time.Since(began), cmd), true, nil
+	case "one":
+		return committing([]*exec.Cmd{exec.Command(self, append(base, "-child", "source")...)}, topic, group, records)
 	case "two":
 		args := append(base, "-child", "source")
 		return committing([]*exec.Cmd{exec.Command(self, args...), exec.Command(self, args...)}, topic, group, records)
@@ -237,7 +239,7 @@ func complete(out string, records, length int64) error {
 	return nil
 }
 
-// stageConfig makes a configuration for the whole program: all built-in rules, alerts to nowhere.
+// stageConfig makes a configuration for the whole program: all built-in rules, no enrichment, alerts to nowhere.
 func stageConfig(topic, group string) (string, error) {
 	f, err := os.CreateTemp("", "stage-*.yaml")
 	if err != nil {
@@ -248,6 +250,7 @@ func stageConfig(topic, group string) (string, error) {
 sources: [{name: audit, kafka: {brokers: ["%s"], topics: [%s], group: %s}}]
 sinks: [{name: out, file: {path: /dev/null}}]
 dead_letter: {file: {path: /dev/null}}
+enrich: {mode: none}
 admin: {listen: "127.0.0.1:0"}
 `, strings.Join(brokers(), `","`), topic, group)
 	return f.Name(), err
