@@ -64,4 +64,3 @@ func Aliases() map[string][]string {
 func checkValue(event string, start int) int {
 	return envelope.CheckValue(unsafe.Slice(unsafe.StringData(event), len(event)), start)
 }
-

@@ -291,9 +291,18 @@ func (p *Processor) handle(ctx context.Context, b *sources.Batch, foreign Foreig
 // compute runs the batch through the workers; a batch larger than a chunk is shared among them. What comes out is in
 // the order of the records.
 func (p *Processor) compute(ctx context.Context, b *sources.Batch, foreign Foreign) (*outbox, error) {
+	if len(b.Records) == 0 {
+		out := p.outs.Get().(*outbox)
+		p.skimmed(b, out)
+		return out, nil
+	}
 	chunks := split(b.Records)
 	if len(chunks) == 1 {
-		return p.computeChunk(ctx, b, chunks[0], foreign)
+		out, err := p.computeChunk(ctx, b, chunks[0], foreign)
+		if err == nil {
+			p.skimmed(b, out)
+		}
+		return out, err
 	}
 	outs := make([]*outbox, len(chunks))
 	errs := make([]error, len(chunks))
@@ -321,6 +330,7 @@ func (p *Processor) compute(ctx context.Context, b *sources.Batch, foreign Forei
 		p.release(whole)
 		return nil, err
 	}
+	p.skimmed(b, whole)
 	return whole, nil
 }
 

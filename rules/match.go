@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"slices"
 	"sync"
 )
 
@@ -64,6 +65,21 @@ func (s *Set) Rules() []*Rule {
 		out[i] = r.rule
 	}
 	return out
+}
+
+// Deciding are the top-level keys whose values may exclude rules, in alphabetical order, without those of
+// [Options.Checked]. An event that they alone exclude from every rule is rejected, whatever else it holds.
+func (s *Set) Deciding() []string {
+	var keys []string
+	for _, bucket := range s.root.entries {
+		for i := range bucket {
+			if n := bucket[i].child; n != nil && !n.checked && len(n.gated) > 0 {
+				keys = append(keys, bucket[i].name)
+			}
+		}
+	}
+	slices.Sort(keys)
+	return keys
 }
 
 // LeftOut are the rules that were given and are disabled or for other log sources.

@@ -71,10 +71,32 @@ type Origin struct {
 type Batch struct {
 	Origin  Origin
 	Records []Record
+	// Skimmed are records that were left out of Records because a [Skim] rejected them. They are counted, nothing more.
+	Skimmed Skimmed
 	// After, where not nil, is closed when everything before this batch has been published: the handler computes
 	// at once, but waits for it before it publishes. A source sets it when the order of the alerts must be that
 	// of its input (files). The handler must not hold a worker while it waits.
 	After <-chan struct{}
+}
+
+// Skim spares a source the work of making JSON text out of records that are of no interest. The source asks it with the
+// head of a record: JSON text of an object with some of the record's own members, each whole, in the record's order. The
+// zero Skim rejects nothing.
+type Skim struct {
+	// Members are the top-level members that a head holds, as far as the record has them. The record must begin with the
+	// first Lead of them, otherwise it is not asked about.
+	Members []string
+	Lead    int
+	// Rejects says that the handler would find the record to be of no interest, whatever else it holds. The head is lent.
+	// It is safe for concurrent calls.
+	Rejects func(head []byte) bool
+}
+
+// Skimmed counts records that a [Skim] rejected.
+type Skimmed struct {
+	Records int
+	// Bytes is their length as the transport delivered them.
+	Bytes int
 }
 
 // Handler processes one batch. Its return is the acknowledgement: nil means that every record is published,

@@ -36,6 +36,8 @@ type components struct {
 	stdout io.Writer
 	// tele is nil for commands that end by themselves.
 	tele *telemetry.Telemetry
+	// skim is the processor's, for sources that can spare it work.
+	skim sources.Skim
 }
 
 // source makes the source that c configures.
@@ -52,7 +54,7 @@ func (p components) source(c *sourceConfig) (sources.Source, error) {
 	case c.NATS != nil:
 		return sourcenats.New(*c.NATS, sourcenats.Settings{Name: c.Name, Cluster: c.Cluster, Logger: logger, MaxRecord: maxRecord, Drain: drain})
 	case c.Forward != nil:
-		return forward.New(*c.Forward, forward.Settings{Name: c.Name, Cluster: c.Cluster, Logger: logger, MaxRecord: maxRecord, Drain: drain})
+		return forward.New(*c.Forward, forward.Settings{Name: c.Name, Cluster: c.Cluster, Logger: logger, MaxRecord: maxRecord, Drain: drain, Skim: p.skim})
 	case c.Webhook != nil:
 		return webhook.New(*c.Webhook, webhook.Settings{Name: c.Name, Cluster: c.Cluster, Logger: logger, MaxRecord: maxRecord, Drain: drain})
 	case c.File != nil:

@@ -223,6 +223,7 @@ func (s *stage) process(parts components, set *rules.Set) error {
 		return err
 	}
 	s.proc = proc
+	parts.skim = proc.Skim()
 	s.countRules(set)
 	if s.tele != nil {
 		s.tele.Workers(proc.Workers)

@@ -33,10 +33,16 @@ type unit struct {
 // bareHead begins every line that an API server writes. What begins so needs no walk to be told for an audit event.
 const bareHead = `{"kind":"Event","apiVersion":"audit.k8s.io/`
 
+// IsBare reports whether a record is, by its beginning and end, an audit event as the API server writes it, without any
+// wrapper.
+func IsBare(record []byte) bool {
+	return len(record) > len(bareHead) && string(record[:len(bareHead)]) == bareHead && record[len(record)-1] == '}'
+}
+
 // Read calls v for everything that record holds, in its order. An empty record, or one of white space, is nothing.
 // It never changes the record.
 func (r *Reader) Read(record []byte, v Visitor) {
-	if len(record) > len(bareHead) && string(record[:len(bareHead)]) == bareHead && record[len(record)-1] == '}' {
+	if IsBare(record) {
 		v.Event(Item{Event: record, Raw: record, Index: -1})
 		return
 	}

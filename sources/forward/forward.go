@@ -43,6 +43,8 @@ type Settings struct {
 	MaxRecord int
 	// Drain is how long calls of the handler may go on when the source is to end. Default: 20 s.
 	Drain time.Duration
+	// Skim is asked about parsed records before they are written as JSON text. Default: all are written.
+	Skim sources.Skim
 	// Memory bounds the bytes of messages in hand over all connections, as read, decompressed, or written as JSON text
 	// while the message is not complete; one message may exceed it. The JSON text of batches that are being made while
 	// others are handled comes on top (Calls bounds it), as do about 10 kB per connection. Default: 256 MiB.

@@ -46,7 +46,7 @@ func FuzzServe(f *testing.F) {
 		f.Add(seed, uint16(7))
 		f.Add(append(seed, seed...), uint16(1000))
 	}
-	s, err := New(Config{Listen: ":0"}, Settings{Name: "audit", MaxRecord: 1 << 10, Memory: 1 << 20, Calls: 4})
+	s, err := New(Config{Listen: ":0"}, Settings{Name: "audit", MaxRecord: 1 << 10, Memory: 1 << 20, Calls: 4, Skim: evenHeads()})
 	if err != nil {
 		f.Fatal(err)
 	}

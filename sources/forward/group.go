@@ -21,6 +21,8 @@ type group struct {
 	// origin is that of the messages being taken.
 	origin  sources.Origin
 	answers []answer
+	// head is where [group.skim] writes.
+	head []byte
 	// decompressed are the buffers that records still point into.
 	decompressed []*[]byte
 	// claimed is what else of the budget is given back at the end.
@@ -39,6 +41,14 @@ type job struct {
 	bytes int
 	// claimed is what text holds of the budget, while the job waits for the end of its message.
 	claimed int64
+}
+
+func (j *job) empty() bool { return len(j.batch.Records) == 0 && j.batch.Skimmed.Records == 0 }
+
+// skimmed counts a record of n bytes that was left out.
+func (j *job) skimmed(n int) {
+	j.batch.Skimmed.Records++
+	j.batch.Skimmed.Bytes += n
 }
 
 // answer is what is owed for one message.
@@ -176,6 +186,10 @@ func (g *group) addRecord(ctx context.Context, b []byte, at time.Time, index int
 		return n, nil
 	}
 	j := g.open
+	if n, ok := g.skim(b); ok {
+		j.skimmed(n)
+		return n, nil
+	}
 	start := len(j.text)
 	text, n, err := appendJSON(j.text, b, g.src.settings.MaxRecord)
 	if err != nil {
@@ -279,7 +293,7 @@ func (g *group) send(ctx context.Context) {
 		return
 	}
 	g.open = nil
-	if len(j.batch.Records) == 0 {
+	if j.empty() {
 		g.src.giveJob(j)
 		return
 	}
@@ -304,7 +318,7 @@ func (g *group) call(ctx context.Context, j *job) {
 		g.err = err
 		g.mu.Unlock()
 	} else {
-		g.src.stats.records.Add(int64(len(j.batch.Records)))
+		g.src.stats.records.Add(int64(len(j.batch.Records) + j.batch.Skimmed.Records))
 	}
 	g.src.giveJob(j)
 }
@@ -314,10 +328,10 @@ func (g *group) call(ctx context.Context, j *job) {
 func (g *group) finish(ctx context.Context, c *claim) error {
 	if j := g.open; j != nil {
 		g.open = nil
-		if len(j.batch.Records) > 0 {
-			g.call(ctx, j)
-		} else {
+		if j.empty() {
 			g.src.giveJob(j)
+		} else {
+			g.call(ctx, j)
 		}
 	}
 	g.calls.Wait()

@@ -171,18 +171,20 @@ func (g *group) holdEntry(ctx context.Context, c *claim, b []byte) (int, error) 
 		return 0, err
 	}
 	start := len(j.text)
-	text, n, ok := logText(b[record:])
-	if ok {
+	text, n, plain := logText(b[record:])
+	skimmed := false
+	if plain {
 		j.text = append(j.text, text...)
-	} else {
-		j.text, n, err = appendJSON(j.text, b[record:], g.src.settings.MaxRecord)
-		if err != nil {
-			j.text = j.text[:start]
-			return 0, err
-		}
+	} else if n, skimmed = g.skim(b[record:]); skimmed {
+		j.skimmed(n)
+	} else if j.text, n, err = appendJSON(j.text, b[record:], g.src.settings.MaxRecord); err != nil {
+		j.text = j.text[:start]
+		return 0, err
 	}
 	n += record
-	g.keep(j, sources.Record{Value: j.text[start:len(j.text):len(j.text)], Offset: g.stream.index, Time: at})
+	if !skimmed {
+		g.keep(j, sources.Record{Value: j.text[start:len(j.text):len(j.text)], Offset: g.stream.index, Time: at})
+	}
 	g.stream.digest = bits.RotateLeft64(g.stream.digest, 7) ^ g.src.answered.sample(b[:n])
 	return n, nil
 }
