@@ -27,8 +27,8 @@ race: ## the tests under the race detector
 	$(GO) test -race ./...
 
 test-kafka: ## the Kafka adapters and the whole program against a real three-broker Kafka (Java 17, Maven; minutes)
-	dir=$$(mktemp -d); up="scripts/kafka-up -n 3 -s $$dir"; trap "scripts/kafka-up remove $$dir" EXIT; out=$$($$up) && eval "$$out" && \
-	  BOOTSTRAP=$$BOOTSTRAP KAFKA_DIR=$$dir KAFKA_UP="$$up" $(GO) test -count=1 -parallel 16 -timeout 20m ./test/kafka
+	set -o pipefail; dir=$$(mktemp -d); up="scripts/kafka-up -n 3 -s $$dir"; trap "scripts/kafka-up remove $$dir" EXIT; out=$$($$up) && eval "$$out" && \
+	  BOOTSTRAP=$$BOOTSTRAP KAFKA_DIR=$$dir KAFKA_UP="$$up" $(GO) test -count=1 -parallel 16 -timeout 20m -v ./test/kafka 2>&1 | grep --line-buffered -vE '^=== |^ *--- PASS: .*/'
 
 lint: ## golangci-lint, pinned in tools.mod (its first build takes minutes)
 	$(GO) tool -modfile=tools.mod golangci-lint run ./...

@@ -200,11 +200,19 @@ func newLogger(std streams, level slog.Leveler) *slog.Logger {
 }
 
 func newLogHandler(std streams, level slog.Leveler) slog.Handler {
-	options := &slog.HandlerOptions{Level: level}
+	options := &slog.HandlerOptions{Level: level, ReplaceAttr: readable}
 	if isTerminal(std.err) {
 		return telemetry.WithTrace(slog.NewTextHandler(std.err, options))
 	}
 	return telemetry.WithTrace(slog.NewJSONHandler(std.err, options))
+}
+
+// readable writes durations as people do, 20s, where JSON would have nanoseconds.
+func readable(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.StringValue(a.Value.Duration().String())
+	}
+	return a
 }
 
 // levelOf reads a configured log level.
