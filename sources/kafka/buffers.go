@@ -54,7 +54,7 @@ const (
 	minClass = 12 // 4 KiB
 	maxClass = 26 // 64 MiB: what is larger is not kept
 	// keptBytes bounds what the pool keeps for later.
-	keptBytes = 32 << 20
+	keptBytes = 64 << 20
 )
 
 // pool keeps buffers for reuse. Other than a sync.Pool it keeps them over garbage collections: buffers of a megabyte

@@ -77,6 +77,22 @@ func (f *inflater) inflate(codec int, src, dst []byte) ([]byte, error) {
 	return out, nil
 }
 
+// contentSize is how long a batch gets when decompressed, where its compression says so: snappy's plain blocks do, zstd's
+// frames may (RFC 8878, section 3.1.1.1.4).
+func contentSize(b *batch) (n int, known bool) {
+	switch b.codec() {
+	case codecSnappy:
+		n, err := s2.DecodedLen(b.records)
+		return n, err == nil && !bytes.HasPrefix(b.records, xerial)
+	case codecZstd:
+		var h zstd.Header
+		if h.Decode(b.records) == nil && h.HasFCS && h.FrameContentSize <= MaxBatch {
+			return int(h.FrameContentSize), true
+		}
+	}
+	return 0, false
+}
+
 func (f *inflater) inflateGzip(src, dst []byte) ([]byte, error) {
 	in := bytes.NewReader(src)
 	r, ok := f.gzip.Get().(*gzip.Reader)

@@ -102,6 +102,10 @@ func notify(c chan struct{}) {
 func (p *partition) work(ctx context.Context) {
 	b := spanner{p: p}
 	for {
+		if !p.waiting() {
+			// Memory that is kept for later counts as in hand: it would keep this partition, or others, from being fetched.
+			b.close()
+		}
 		c, ok := p.pop(ctx)
 		if !ok {
 			break
@@ -132,6 +136,13 @@ func (p *partition) push(c chunk) {
 		return
 	}
 	notify(p.wake)
+}
+
+// waiting says whether anything is queued.
+func (p *partition) waiting() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.queue) > 0
 }
 
 func (p *partition) pop(ctx context.Context) (chunk, bool) {

@@ -301,6 +301,40 @@ func TestStuckPartitionStopsNoOther(t *testing.T) {
 	}
 }
 
+// TestLargeBatchesGoOn: a batch that takes all the memory of its partition when decompressed is followed by others, and a
+// partition that has nothing to do holds no memory that others wait for.
+func TestLargeBatchesGoOn(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, kfake.SeedTopics(2, "large"))
+	huge := bytes.Repeat([]byte(`{"verb":"get"}`), (PartitionMemory+1<<20)/14)
+	const batches = 4
+	src, err := New(c.config("large"), Settings{Name: "test", Memory: PartitionMemory})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var came atomic.Int64
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- src.Run(ctx, func(_ context.Context, b *sources.Batch) error {
+			came.Add(int64(len(b.Records)))
+			return nil
+		})
+	}()
+	for i := range batches {
+		for p := range 2 {
+			c.produce(t, "large", p, kafka.Zstd, kafka.Record{Value: kafka.NewBytes(huge)})
+		}
+		// Each after the one before is through, so that only what is kept of that can be in the way.
+		eventually(t, fmt.Sprintf("batch %d", i), func() bool { return came.Load() == int64(2*(i+1)) })
+		eventually(t, "idle partitions without memory", func() bool { return src.held.Load() == 0 })
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestMemoryIsSharedOut: with memory for very little, all partitions still get through, one after the other.
 func TestMemoryIsSharedOut(t *testing.T) {
 	t.Parallel()

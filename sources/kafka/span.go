@@ -82,9 +82,10 @@ type spanner struct {
 	used  int
 	// sixteenths is how many times larger, in sixteenths, the last batch was when decompressed.
 	sixteenths int
+	usual      int // about how long batches are before that
 }
 
-// close lets go of the arena.
+// close lets go of the arena. The spanner may be used again.
 func (s *spanner) close() {
 	if s.arena != nil {
 		s.arena.release()
@@ -210,12 +211,7 @@ const zstdSlack = 132 << 10
 
 // inflate decompresses a batch into the arena, or into a new one.
 func (s *spanner) inflate(b *batch) ([]byte, error) {
-	// A wrong guess costs an allocation, so it is bounded: one batch that shrank to nothing says little about the next.
-	guess := len(b.records)*(max(s.sixteenths, 32)+4)/16 + 1
-	guess = min(guess, max(2*len(b.records)+1, 4<<20))
-	if b.codec() == codecZstd {
-		guess += zstdSlack
-	}
+	guess := s.guess(b)
 	if s.arena == nil || cap(s.arena.data)-s.used < guess {
 		s.newArena(s.p.g.s.pool.take(max(guess, 2*CallBytes), s.p.ledger))
 	}
@@ -225,6 +221,7 @@ func (s *spanner) inflate(b *batch) ([]byte, error) {
 		return nil, err
 	}
 	s.sixteenths = min(16*len(out)/max(len(b.records), 1)+1, 16*64)
+	s.usual += (len(b.records) - s.usual) / 8
 	if len(out) == 0 || &out[0] == &free[:1][0] {
 		s.used += len(out)
 	} else {
@@ -233,6 +230,30 @@ func (s *spanner) inflate(b *batch) ([]byte, error) {
 	}
 	return out, nil
 }
+
+// guess is how much room a batch may need. What is too little costs fresh memory again and again while the batch grows,
+// what is too much only room.
+func (s *spanner) guess(b *batch) int {
+	n := len(b.records)
+	guess := n*(max(s.sixteenths, 32)+4)/16 + 1
+	switch size, known := contentSize(b); {
+	case known:
+		guess = min(size, maxRatio*n)
+	case n > 3*s.usual:
+		// Large events are full of repetition: what is much longer than others gets longer still.
+		guess = min(maxRatio*n, 4<<20)
+	default:
+		// One batch that shrank to nothing says little about the next.
+		guess = min(guess, max(2*n+1, 4<<20))
+	}
+	if b.codec() == codecZstd {
+		guess += zstdSlack
+	}
+	return min(guess, MaxBatch)
+}
+
+// maxRatio bounds how much of a claim or a suspicion is believed before it has come true.
+const maxRatio = 128
 
 func (s *spanner) newArena(b *buffer) {
 	if s.arena != nil {
