@@ -225,23 +225,36 @@ func (f *inflater) inflateLZ4(src, dst []byte) ([]byte, error) {
 			}
 			src = src[4:]
 		}
-		dst = room(dst, blockMax)
-		free := dst[len(dst) : len(dst)+blockMax]
-		var err error
-		switch {
-		case plain:
-			n = copy(free, block)
-		case flags&lz4Independent != 0:
-			n, err = lz4.UncompressBlock(block, free)
-		default:
-			n, err = lz4.UncompressBlockWithDict(block, free, dst[max(0, len(dst)-lz4Window):])
+		// Writers declare the largest blocks, 4 MiB, for the smallest batches: that much room is made only where it is needed.
+		for {
+			free := dst[len(dst):min(cap(dst), len(dst)+blockMax)]
+			m, err := uncompressLZ4(block, free, dst, plain, flags&lz4Independent != 0)
+			if err == nil {
+				dst = dst[:len(dst)+m]
+				break
+			}
+			if len(free) == blockMax {
+				return nil, err
+			}
+			dst = room(dst, min(blockMax, max(4*len(free), 64<<10)))
 		}
-		if err != nil {
-			return nil, err
-		}
-		if dst = dst[:len(dst)+n]; len(dst) > f.limit {
+		if len(dst) > f.limit {
 			return nil, errInflated
 		}
 	}
 	return dst, nil
+}
+
+// uncompressLZ4 decompresses one block into free, which lies behind what was decompressed before.
+func uncompressLZ4(block, free, before []byte, plain, independent bool) (int, error) {
+	switch {
+	case plain && len(block) > len(free):
+		return 0, io.ErrShortBuffer
+	case plain:
+		return copy(free, block), nil
+	case independent:
+		return lz4.UncompressBlock(block, free)
+	default:
+		return lz4.UncompressBlockWithDict(block, free, before[max(0, len(before)-lz4Window):])
+	}
 }
