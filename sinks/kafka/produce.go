@@ -80,7 +80,7 @@ const (
 	refused                 // it is not written, for a reason that may pass
 	rejected                // it is not written, and never will be as it is
 	unknown                 // it may or may not be written
-	lost                    // the broker has lost track of the producer; it is not written by this attempt
+	lost                    // the number is of no use any more; that it is written is unlikely
 )
 
 // judge turns the outcome of an attempt into a verdict.
@@ -97,12 +97,17 @@ func judge(r *produceRequest, err error) (verdict, error) {
 		return written, nil
 	case kafka.MessageSizeTooLarge, kafka.RecordListTooLarge, kafka.InvalidRecord, kafka.InvalidTimestamp:
 		return rejected, describe(r, code)
-	case kafka.RequestTimedOut, kafka.NetworkException, kafka.NotEnoughReplicasAfterAppend, kafka.KafkaStorageError, kafka.Unknown:
+	case kafka.RequestTimedOut, kafka.NetworkException, kafka.NotEnoughReplicasAfterAppend, kafka.KafkaStorageError, kafka.Unknown,
+		// A leader that is replaced while it waits for its replicas says this of what it has appended, and they have too.
+		kafka.NotLeaderForPartition:
 		return unknown, code
-	case kafka.OutOfOrderSequenceNumber, kafka.UnknownProducerId, kafka.InvalidProducerEpoch, kafka.ProducerFenced, kafka.InvalidProducerIDMapping:
-		return lost, code
+	case kafka.NotEnoughReplicas, kafka.TopicAuthorizationFailed, kafka.ClusterAuthorizationFailed, kafka.InvalidTopic, kafka.InvalidMessage,
+		kafka.InvalidRequiredAcks, kafka.UnsupportedForMessageFormat, kafka.UnsupportedCompressionType, kafka.PolicyViolation:
+		return refused, describe(r, code) // before anything was appended
 	}
-	return refused, describe(r, code)
+	// OutOfOrderSequenceNumber, UnknownProducerId, a fenced epoch, and whatever a broker may say after it has appended: the
+	// number must not be used for anything else, or the broker would take that for a repeat and store nothing.
+	return lost, describe(r, code)
 }
 
 func describe(r *produceRequest, code kafka.Error) error {

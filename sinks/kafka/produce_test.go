@@ -142,7 +142,7 @@ func TestRefusalIsReportedAndNumbersStayInOrder(t *testing.T) {
 	c := newCluster(t)
 	s := c.open(t, Config{Topic: "alerts"})
 	defer shut(t, s)
-	for i, code := range []*kerr.Error{kerr.NotLeaderForPartition, kerr.NotEnoughReplicas, kerr.TopicAuthorizationFailed, kerr.OutOfOrderSequenceNumber, kerr.UnknownProducerID} {
+	for i, code := range []*kerr.Error{kerr.UnknownTopicOrPartition, kerr.NotEnoughReplicas, kerr.TopicAuthorizationFailed, kerr.OutOfOrderSequenceNumber, kerr.UnknownProducerID} {
 		h := c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: code, Count: 1})
 		msgs := messages(10*i, 10*i+2)
 		err := s.Publish(t.Context(), msgs)
@@ -164,6 +164,42 @@ func TestRefusalIsReportedAndNumbersStayInOrder(t *testing.T) {
 		if n != 1 {
 			t.Errorf("%s is stored %d times, want once", id, n)
 		}
+	}
+}
+
+// TestLeaderReplacedAfterAppend: the old leader has appended a message, and so have its replicas, when it is replaced and
+// says that it is no leader. The number of that message belongs to no other: the new leader would take that one for a
+// repeat, and acknowledge what it does not store.
+func TestLeaderReplacedAfterAppend(t *testing.T) {
+	c := newCluster(t)
+	s := c.open(t, Config{Topic: "alerts"})
+	defer shut(t, s)
+	if err := s.Publish(t.Context(), messages(0, 1)); err != nil {
+		t.Fatal(err)
+	}
+	l := s.lane("alerts", 0)
+	appended := messages(1, 2)
+	data, err := (&encoder{}).encode([]*item{{msg: &appended[0], key: []byte(appended[0].ID)}},
+		sequence{producer: l.session.producer, epoch: l.session.epoch, first: l.next}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	leader, err := s.topics.leader(t.Context(), "alerts", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req := &produceRequest{topic: "alerts", partition: 0, batch: data}
+	if v, err := judge(req, s.conn.Exchange(t.Context(), leader, req)); v != written {
+		t.Fatal(v, err)
+	}
+	c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotLeaderForPartition, Count: 1})
+	for _, msgs := range [][]sinks.Message{appended, messages(2, 3)} {
+		if err := s.Publish(t.Context(), msgs); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := ids(c.read(t, "alerts")); len(got) != 3 || got["id-0"] != 1 || got["id-1"] != 1 || got["id-2"] != 1 {
+		t.Errorf("stored are %v, want each of three messages once", got)
 	}
 }
 
