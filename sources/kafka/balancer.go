@@ -13,6 +13,10 @@ import (
 // with the same member. It has a name of its own, so that a group is never shared with another kind of consumer by
 // mistake: Kafka then refuses the later one. It also remembers what the last assignment was made from.
 type balancer struct {
+	// layout tells the partitions of topics, nil where it cannot. kafka-go's own list is empty as soon as one topic is
+	// missing, which would leave the group without any.
+	layout func(topics []string) []kafka.Partition
+
 	mu   sync.Mutex
 	made map[string]int // partitions by topic, nil unless an assignment was made since it was last taken
 }
@@ -36,6 +40,16 @@ func (b *balancer) take() map[string]int {
 // name, so the same members get the same partitions each time.
 func (b *balancer) AssignGroups(members []kafka.GroupMember, partitions []kafka.Partition) kafka.GroupMemberAssignments {
 	members = slices.Clone(members)
+	if b.layout != nil {
+		var topics []string
+		for _, m := range members {
+			topics = append(topics, m.Topics...)
+		}
+		slices.Sort(topics)
+		if own := b.layout(slices.Compact(topics)); own != nil {
+			partitions = own
+		}
+	}
 	slices.SortFunc(members, func(a, b kafka.GroupMember) int { return strings.Compare(a.ID, b.ID) })
 	partitions = slices.Clone(partitions)
 	slices.SortFunc(partitions, func(a, b kafka.Partition) int {

@@ -38,16 +38,22 @@ func (g *generation) routes(ctx context.Context) {
 	watch := time.NewTimer(watchEvery)
 	defer watch.Stop()
 	wait := firstBackoff
+	began := time.Now()
 	for ctx.Err() == nil {
 		ask, cancel := context.WithTimeout(ctx, askTime)
 		m, err := g.s.conn.Metadata(ask, g.s.metadataTopics())
 		cancel()
+		if err == nil {
+			if missing := g.s.missing(m); missing != nil {
+				g.s.log("a topic cannot be read", "missing", "error", missing)
+			}
+		}
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
 			g.s.log("the brokers cannot be asked for the leaders of partitions", "metadata", "error", g.s.conn.Explain(err))
-		case g.stale(m):
+		case time.Since(began) >= watchEvery && g.stale(m): // never at once: brokers do not hear of everything at the same time
 			g.s.settings.Logger.Info("the topics have other partitions than before; the group shares them out anew", "group", g.gen.GroupID)
 			return
 		}

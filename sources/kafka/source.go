@@ -86,6 +86,7 @@ func New(config Config, settings Settings) (*Source, error) {
 		config: config, settings: settings.withDefaults(), conn: conn, clusterHeader: []byte(config.ClusterHeader),
 		logged: map[string]*muted{},
 	}
+	s.balancer.layout = s.layout
 	if s.start, err = parseStart(config.Start); err != nil {
 		return nil, err
 	}
@@ -117,9 +118,13 @@ func (s *Source) Check(ctx context.Context) error {
 	defer s.conn.Close()
 	topics, err := s.conn.Check(ctx, s.metadataTopics())
 	errs := []error{err}
-	for _, t := range topics {
-		if t.Err != nil && slices.Contains(s.plain, t.Name) {
-			errs = append(errs, fmt.Errorf("topic %s: %w", t.Name, t.Err))
+	for _, name := range s.plain {
+		at := slices.IndexFunc(topics, func(t kafkaconn.Topic) bool { return t.Name == name })
+		switch {
+		case at >= 0 && topics[at].Err != nil:
+			errs = append(errs, fmt.Errorf("topic %s: %w", name, topics[at].Err))
+		case at < 0 && topics != nil: // among all topics those that do not exist are not listed
+			errs = append(errs, fmt.Errorf("topic %s: %w", name, s.conn.Explain(kafka.UnknownTopicOrPartition)))
 		}
 	}
 	return errors.Join(errs...)
@@ -181,13 +186,36 @@ func (s *Source) first(ctx context.Context) ([]string, error) {
 // missing says which of the topics cannot be read.
 func (s *Source) missing(m *metadata.Response) error {
 	var errs []error
-	for i := range m.Topics {
-		t := &m.Topics[i]
-		if err := kafkaconn.Code(t.ErrorCode); err != nil && slices.Contains(s.plain, t.Name) && !errors.Is(err, kafka.LeaderNotAvailable) {
-			errs = append(errs, fmt.Errorf("topic %s: %w", t.Name, s.conn.Explain(err)))
+	for _, name := range s.plain {
+		err := error(kafka.UnknownTopicOrPartition) // among all topics those that do not exist are not listed
+		for i := range m.Topics {
+			if m.Topics[i].Name == name {
+				err = kafkaconn.Code(m.Topics[i].ErrorCode)
+			}
+		}
+		if err != nil && !errors.Is(err, kafka.LeaderNotAvailable) {
+			errs = append(errs, fmt.Errorf("topic %s: %w", name, s.conn.Explain(err)))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// layout asks for the partitions of topics; what does not exist has none. It returns nil where nobody answers.
+func (s *Source) layout(topics []string) []kafka.Partition {
+	ctx, cancel := context.WithTimeout(context.Background(), askTime)
+	defer cancel()
+	m, err := s.conn.Metadata(ctx, topics)
+	if err != nil {
+		s.log("the brokers cannot be asked for the partitions to share out", "layout", "error", s.conn.Explain(err))
+		return nil
+	}
+	partitions := []kafka.Partition{}
+	for i := range m.Topics {
+		for _, p := range m.Topics[i].Partitions {
+			partitions = append(partitions, kafka.Partition{Topic: m.Topics[i].Name, ID: int(p.PartitionIndex)})
+		}
+	}
+	return partitions
 }
 
 // await waits for a topic that matches a pattern.

@@ -170,6 +170,51 @@ func TestNewPartitionsAndTopics(t *testing.T) {
 	}
 }
 
+// TestMissingTopicStopsNoOther: neither one that was never there, nor one that goes.
+func TestMissingTopicStopsNoOther(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, kfake.SeedTopics(1, "other"))
+	m := &meter{}
+	s := newSink()
+	c.produce(t, "audit", 0, 0, records(0, 5)...)
+	r := startSource(t, c.config("audit", "other"), Settings{Meter: m}, s.handle)
+	s.await(t, "five records", atLeast(5))
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if _, err := c.client.DeleteTopics(ctx, &kafka.DeleteTopicsRequest{Topics: []string{"other"}}); err != nil {
+		t.Fatal(err)
+	}
+	// A second member makes the group share out what is left.
+	second := startSource(t, c.config("audit"), Settings{}, s.handle)
+	eventually(t, "a rebalance", func() bool { return m.count(Rebalanced) >= 2 })
+	c.produce(t, "audit", 0, 0, records(5, 10)...)
+	s.await(t, "ten records", atLeast(10))
+	second.finish(t)
+	r.finish(t)
+	if n := m.count(Rebalanced); n > 6 {
+		t.Errorf("%d generations began", n)
+	}
+}
+
+// TestMissingTopicBesideAPatternIsAnError at the start, and of a check.
+func TestMissingTopicBesideAPatternIsAnError(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	s, err := New(c.config("^aud", "typo"), Settings{Name: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	defer cancel()
+	for what, err := range map[string]error{
+		"Check": s.Check(ctx), "Run": s.Run(ctx, func(context.Context, *sources.Batch) error { return nil }),
+	} {
+		if err == nil || !strings.Contains(err.Error(), "topic typo") || !strings.Contains(err.Error(), "does not exist") {
+			t.Errorf("%s says %v", what, err)
+		}
+	}
+}
+
 func TestClusterFromAHeader(t *testing.T) {
 	c := newCluster(t)
 	rs := records(0, 30)
