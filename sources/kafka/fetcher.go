@@ -155,7 +155,7 @@ func (f *fetcher) answer(part *fetchPart) bool {
 		code = errLeftOut
 	}
 	if code == nil {
-		p.highWater.Store(a.highWater)
+		p.ended(a.highWater)
 	}
 	end, size, frame := scan(a, part.offset)
 
@@ -170,8 +170,15 @@ func (f *fetcher) answer(part *fetchPart) bool {
 	case code != nil:
 		p.owner = nil
 	case size > 0:
+		// Queued as one step with the move of the offset: a rewind comes before both or takes both back.
 		p.next, p.max = end, fetchBytes
 		p.since = time.Time{}
+		if p.over {
+			size = 0
+			break
+		}
+		p.queue = append(p.queue, chunk{from: part.offset, records: a.records, size: size, verified: a.verified, aborted: a.aborted})
+		a.records = nil // the chunk's now
 	case frame > int(part.max):
 		// Not one whole batch: more has to be asked for. Brokers since 0.10.1 (KIP-74) send the first one whole.
 		p.max = int32(min(frame, MaxBatch))
@@ -189,8 +196,7 @@ func (f *fetcher) answer(part *fetchPart) bool {
 	if size == 0 {
 		return false
 	}
-	p.push(chunk{from: part.offset, records: a.records, size: size, verified: a.verified, aborted: a.aborted})
-	a.records = nil // the chunk's now
+	notify(p.wake)
 	return true
 }
 

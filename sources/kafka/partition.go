@@ -22,7 +22,8 @@ type partition struct {
 	track  tracker
 	wake   chan struct{} // to work: something was queued, finished or freed
 
-	highWater atomic.Int64 // end of the partition as of the last fetch
+	highWater atomic.Int64 // end of the partition as it was last told
+	toldAt    atomic.Int64 // when that was, in Unix nanoseconds
 
 	mu       sync.Mutex
 	owner    *fetcher // nil: the router has to find the leader
@@ -46,7 +47,8 @@ const (
 	needRange        // its offset was out of range
 )
 
-// chunk is what one fetch brought for a partition.
+// chunk is what one fetch brought for a partition or, without records, where the partition goes on because what it wanted
+// is not there any more.
 type chunk struct {
 	from     int64
 	records  *buffer
@@ -70,6 +72,7 @@ func (g *generation) newPartition(topic string, id int32, offset int64) *partiti
 		topic: topic, id: id, g: g, max: fetchBytes, badAt: -1, next: offset, wake: make(chan struct{}, 1),
 		origin: sources.Origin{Source: g.s.settings.Name, Topic: topic, Partition: id, Cluster: g.s.clusterOf(topic)},
 	}
+	p.toldAt.Store(time.Now().UnixNano())
 	p.ledger = &ledger{total: &g.s.held, freed: p.freed}
 	if offset < 0 {
 		p.need, p.next = needStart, -1
@@ -102,13 +105,13 @@ func notify(c chan struct{}) {
 func (p *partition) work(ctx context.Context) {
 	b := spanner{p: p}
 	for {
-		if !p.waiting() {
-			// Memory that is kept for later counts as in hand: it would keep this partition, or others, from being fetched.
-			b.close()
-		}
-		c, ok := p.pop(ctx)
+		c, ok := p.pop(ctx, &b)
 		if !ok {
 			break
+		}
+		if c.records == nil {
+			p.track.move(c.from)
+			continue
 		}
 		b.chunk(ctx, c)
 		c.records.release()
@@ -118,34 +121,27 @@ func (p *partition) work(ctx context.Context) {
 	queue := p.queue
 	p.queue, p.over = nil, true
 	p.mu.Unlock()
+	release(queue)
+}
+
+// release frees chunks that nobody decodes.
+func release(queue []chunk) {
 	for _, c := range queue {
-		c.records.release()
+		if c.records != nil {
+			c.records.release()
+		}
 	}
 }
 
-// push queues what a fetch brought, or frees it if nobody decodes any more.
-func (p *partition) push(c chunk) {
-	p.mu.Lock()
-	over := p.over
-	if !over {
-		p.queue = append(p.queue, c)
-	}
-	p.mu.Unlock()
-	if over {
-		c.records.release()
-		return
-	}
-	notify(p.wake)
+// ended notes the end of the partition as a broker told it.
+func (p *partition) ended(offset int64) {
+	p.highWater.Store(offset)
+	p.toldAt.Store(time.Now().UnixNano())
 }
 
-// waiting says whether anything is queued.
-func (p *partition) waiting() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.queue) > 0
-}
-
-func (p *partition) pop(ctx context.Context) (chunk, bool) {
+// pop returns the next chunk. Before it waits it lets go of what the spanner keeps for later: that counts as in hand, and
+// would keep this partition, or others, from being fetched.
+func (p *partition) pop(ctx context.Context, b *spanner) (chunk, bool) {
 	for {
 		if ctx.Err() != nil {
 			return chunk{}, false
@@ -162,6 +158,7 @@ func (p *partition) pop(ctx context.Context) (chunk, bool) {
 			return c, true
 		}
 		p.mu.Unlock()
+		b.close()
 		select {
 		case <-p.wake:
 		case <-ctx.Done():
@@ -259,8 +256,6 @@ func (p *partition) rewind(offset int64) bool {
 		dropped, p.queue, p.next = p.queue, nil, offset
 	}
 	p.mu.Unlock()
-	for _, c := range dropped {
-		c.records.release()
-	}
+	release(dropped)
 	return again
 }

@@ -59,6 +59,7 @@ func (g *generation) routes(ctx context.Context) {
 		}
 		settled := err == nil && g.place(ctx, m)
 		if settled {
+			g.ends(ctx)
 			wait = firstBackoff
 			watch.Reset(watchEvery)
 			select {
@@ -170,7 +171,7 @@ func (g *generation) locate(ctx context.Context, p *partition, leader int32, nee
 		if err != nil {
 			return err
 		}
-		p.restart(offset)
+		p.start(offset)
 		return nil
 	}
 	last, err := g.offset(ctx, p, leader, kafka.LastOffset)
@@ -197,7 +198,7 @@ func (g *generation) locate(ctx context.Context, p *partition, leader int32, nee
 	g.s.settings.Meter.Event(OutOfRange, 1)
 	g.s.settings.Logger.Error("the wanted offset of a partition does not exist any more; it goes on elsewhere (out_of_range)",
 		"topic", p.topic, "partition", p.id, "wanted", want, "first", first, "end", last, "continues", offset)
-	p.restart(offset)
+	p.move(offset)
 	return nil
 }
 
@@ -217,19 +218,38 @@ func (g *generation) begin(ctx context.Context, p *partition, leader int32, firs
 	return offset, err
 }
 
-// restart sets where p goes on. The offset is committed even before anything is handled, so that it is the same after a
+// start sets where p begins. The offset is committed even before anything is handled, so that it is the same after a
 // restart.
-func (p *partition) restart(offset int64) {
+func (p *partition) start(offset int64) {
 	p.mu.Lock()
 	p.next = offset
-	p.since = time.Time{}
-	queue := p.queue
-	p.queue = nil
 	p.mu.Unlock()
-	for _, c := range queue {
-		c.records.release()
-	}
 	p.track.reset(offset, -1)
+}
+
+// move sets where p goes on, behind what is queued: that was fetched, and is handled before.
+func (p *partition) move(offset int64) {
+	p.mu.Lock()
+	p.next, p.since = offset, time.Time{}
+	p.queue = append(p.queue, chunk{from: offset})
+	p.mu.Unlock()
+	notify(p.wake)
+}
+
+// ends asks how far the partitions go that were not fetched lately, because they are at their bounds: their lag grows all
+// the same.
+func (g *generation) ends(ctx context.Context) {
+	for _, p := range g.parts {
+		p.mu.Lock()
+		f := p.owner
+		p.mu.Unlock()
+		if f == nil || time.Since(time.Unix(0, p.toldAt.Load())) < watchEvery {
+			continue
+		}
+		if end, err := g.offset(ctx, p, f.broker, kafka.LastOffset); err == nil {
+			p.ended(end)
+		}
+	}
 }
 
 // offset asks the leader for the offset of a time, or of [kafka.FirstOffset] or [kafka.LastOffset].

@@ -489,6 +489,30 @@ func TestLag(t *testing.T) {
 	}
 }
 
+// TestLagOfAStuckPartition grows although the partition is not fetched.
+func TestLagOfAStuckPartition(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	m := &meter{}
+	release := make(chan struct{})
+	put := func() {
+		for range 40 {
+			c.produce(t, "audit", 0, 0, kafka.Record{Value: kafka.NewBytes(bytes.Repeat([]byte("x"), 500_000))})
+		}
+	}
+	put()
+	r := startSource(t, c.config("audit"), Settings{Meter: m}, func(context.Context, *sources.Batch) error {
+		<-release
+		return nil
+	})
+	eventually(t, "the lag of forty records", func() bool { n, _ := m.lag("audit/0"); return n == 40 })
+	put()
+	eventually(t, "the lag of eighty records", func() bool { n, _ := m.lag("audit/0"); return n == 80 })
+	close(release)
+	eventually(t, "no lag", func() bool { n, _ := m.lag("audit/0"); return n == 0 })
+	r.finish(t)
+}
+
 // TestHandlerThatGivesUpTooSoon: an error while the context lives breaks the contract; the records come again.
 func TestHandlerThatGivesUpTooSoon(t *testing.T) {
 	c := newCluster(t)

@@ -65,6 +65,22 @@ func (t *tracker) finish(number uint64, err error) {
 	}
 }
 
+// move goes on at position without a span up to there: behind the spans that were begun, or, where that is before their
+// end, because the partition was cut short, without them.
+func (t *tracker) move(position int64) {
+	t.mu.Lock()
+	last := t.position
+	if n := len(t.spans); n > t.head {
+		last = t.spans[n-1].end
+	}
+	t.mu.Unlock()
+	if position < last {
+		t.reset(position, -1)
+		return
+	}
+	t.finish(t.begin(position), nil)
+}
+
 // due returns the offset to commit; ok is false where there is nothing new, or where nothing may be committed any more.
 func (t *tracker) due() (offset int64, ok bool) {
 	t.mu.Lock()

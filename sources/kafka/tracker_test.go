@@ -57,6 +57,11 @@ type undead struct{ tracker }
 
 func (u *undead) close() {}
 
+// undeadDue gives out what it had when it was closed.
+type undeadDue struct{ tracker }
+
+func (u *undeadDue) due() (int64, bool) { return u.position, u.position != u.committed }
+
 // group is Kafka's side: the one committed offset of a partition, which any generation may write that says it owns it.
 type groupModel struct {
 	offset     int64
@@ -97,6 +102,9 @@ func modelRun(rng *rand.Rand, make func() commits) error {
 		}
 		if offset < g.offset {
 			return fmt.Errorf("the offset moved back from %d to %d", g.offset, offset)
+		}
+		if o.generation < 12 && rng.IntN(4) == 0 {
+			return nil // the coordinator is away
 		}
 		g.offset = offset
 		o.c.wrote(offset)
@@ -176,6 +184,7 @@ func TestTrackerModelCatches(t *testing.T) {
 		"the prefix need not be contiguous": func() commits { return &eager{} },
 		"a failed call counts as finished":  func() commits { return &careless{} },
 		"a closed generation goes on":       func() commits { return &undead{} },
+		"a closed generation still tells":   func() commits { return &undeadDue{} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			caught := 0
@@ -210,6 +219,27 @@ func TestTrackerForgetsWhatResetForgot(t *testing.T) {
 	tr.finish(fresh+7, nil)
 	if offset, _ := tr.due(); offset != 510 {
 		t.Errorf("due is %d, want 510", offset)
+	}
+}
+
+func TestTrackerMoves(t *testing.T) {
+	var tr tracker
+	tr.reset(0, 0)
+	first := tr.begin(100)
+	tr.move(500) // retention was faster: what is in hand is handled, and then it goes on there
+	if offset, ok := tr.due(); ok {
+		t.Errorf("%d is due before what came before it is handled", offset)
+	}
+	tr.finish(first, nil)
+	if offset, _ := tr.due(); offset != 500 {
+		t.Errorf("due is %d, want 500", offset)
+	}
+	old := tr.begin(600)
+	tr.move(40) // cut short: what is in hand is of a log that is no more
+	tr.finish(old, nil)
+	tr.finish(tr.begin(50), nil)
+	if offset, _ := tr.due(); offset != 50 {
+		t.Errorf("due is %d, want 50", offset)
 	}
 }
 
