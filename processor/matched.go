@@ -70,9 +70,7 @@ func (w *worker) keep(a *alert.Alert) {
 		headers:     w.headersOf(a),
 	}
 	for i := range w.p.formats {
-		start := len(w.out.arena)
-		w.out.arena = w.p.formats[i].encode(w.out.arena, a)
-		p.values[i] = w.out.arena[start:len(w.out.arena):len(w.out.arena)]
+		p.values[i] = w.out.put(func(dst []byte) []byte { return w.p.formats[i].encode(dst, a) })
 	}
 	w.out.alerts = append(w.out.alerts, p)
 }

@@ -49,9 +49,27 @@ func (o *outbox) reset() {
 	o.arena = o.arena[:0]
 }
 
-// keep copies lent bytes into the arena. Slices made before stay valid when the arena moves.
+// Sizes of the arena: a block is left for a new one when less than arenaRoom is free in it. An alert has 20 to 30 kB.
+const (
+	arenaBlock = 256 << 10
+	arenaRoom  = 32 << 10
+)
+
+// put lets write append to the arena and returns what it wrote. What was written before stays where it is: an arena that
+// moved as it grew would be held twice over for as long as a sink is away.
+func (o *outbox) put(write func(dst []byte) []byte) []byte {
+	if cap(o.arena)-len(o.arena) < arenaRoom {
+		o.arena = make([]byte, 0, arenaBlock)
+	}
+	free := o.arena[len(o.arena):]
+	out := write(free)
+	if cap(out) == cap(free) {
+		o.arena = o.arena[:len(o.arena)+len(out)]
+	} // else it was too long for the block and has memory of its own
+	return out[:len(out):len(out)]
+}
+
+// keep copies lent bytes.
 func (o *outbox) keep(b []byte) []byte {
-	start := len(o.arena)
-	o.arena = append(o.arena, b...)
-	return o.arena[start:len(o.arena):len(o.arena)]
+	return o.put(func(dst []byte) []byte { return append(dst, b...) })
 }
