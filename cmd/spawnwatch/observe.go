@@ -96,6 +96,8 @@ func watchSource(to *telemetry.Source, from sources.Source) {
 	case *forward.Source:
 		to.PollFault("refused", func() int64 { return s.Stats().Refused })
 		to.PollFault("unreadable", func() int64 { return s.Stats().Unreadable })
+		to.PollFault("repeated", func() int64 { return s.Stats().Repeated })
+		to.PollFault("signal", func() int64 { return s.Stats().Signals })
 	}
 }
 
