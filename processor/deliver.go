@@ -220,7 +220,7 @@ func (p *Processor) publishLetters(ctx context.Context, out *outbox) error {
 			msgs[i] = p.encodeLetter(&letters[i])
 		}
 		var refused []letter
-		byID := make(map[string]*letter, len(letters))
+		byID := make(map[string]*letter, len(letters)) // of the same id are only letters that say the same
 		for i := range letters {
 			byID[msgs[i].ID] = &letters[i]
 		}

@@ -9,12 +9,18 @@ import (
 	"github.com/spawnwatch/spawnwatch/sinks"
 )
 
+// digest is the SHA-256 of the whole record, however much of it is kept.
+func (l *letter) digest() [32]byte {
+	if l.over {
+		return l.sha256
+	}
+	return sha256.Sum256(l.record)
+}
+
 // cut shortens the kept bytes to limit and says so by the digest and size of the whole.
 func (l *letter) cut(limit int) letter {
 	c := *l
-	if !c.over {
-		c.over, c.sha256 = true, sha256.Sum256(l.record)
-	}
+	c.over, c.sha256 = true, l.digest()
 	c.record = l.record[:min(limit, len(l.record))]
 	return c
 }
@@ -48,7 +54,8 @@ func (p *Processor) encodeLetter(l *letter) sinks.Message {
 	return m
 }
 
-// id is the same whenever the same record is dead-lettered for the same reason.
+// id is the same whenever the same record is dead-lettered for the same reason, and another for every other record: in
+// many transports places repeat, such as the index in a chunk, and a stream keeps one message of each id.
 func (l *letter) id() string {
 	h := sha256.New()
 	for _, s := range []string{l.bad.Origin.Source, l.bad.Origin.Topic, l.bad.Reason, l.bad.Detail} {
@@ -60,5 +67,7 @@ func (l *letter) id() string {
 		binary.BigEndian.PutUint64(b[:], uint64(n))
 		h.Write(b[:])
 	}
+	digest := l.digest()
+	h.Write(digest[:])
 	return "dl-" + hex.EncodeToString(h.Sum(nil)[:16])
 }

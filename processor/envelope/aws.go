@@ -66,7 +66,7 @@ func (r *Reader) logEvents(m *members, l *list) bool {
 	e.open(m.b, m.i, m.room)
 	l.is, l.from = true, len(r.lines)
 	for e.more() {
-		if len(r.lines) == MaxItems {
+		if r.items++; r.items > MaxItems {
 			e.code = tooMany
 			break
 		}

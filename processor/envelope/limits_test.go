@@ -59,6 +59,11 @@ func TestListsAreBounded(t *testing.T) {
 			t.Errorf("%.60s: elements are held after the Read", record)
 		}
 	}
+	// Lists in lists count together: one small record must not become a million dead letters.
+	inner := `{"kind":"EventList","items":[` + strings.Repeat("0,", 999) + "0]}"
+	if rec := readAll([]byte("[" + strings.Repeat(inner+",", 1999) + inner + "]")); len(rec.faults) > MaxItems+2000 {
+		t.Errorf("2,000 lists of 1,000: %d faults, want about %d", len(rec.faults), MaxItems)
+	}
 	full := "[" + ones[3:] + "]"
 	if rec := readAll([]byte(full)); len(rec.faults) != MaxItems {
 		t.Errorf("%d elements: %d faults; want each its own", MaxItems, len(rec.faults))

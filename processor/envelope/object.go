@@ -178,7 +178,7 @@ func (r *Reader) list(m *members, l *list) bool {
 	e.open(m.b, m.i, m.room)
 	l.is, l.from = true, len(r.spans)
 	for span := e.next(); span != nil; span = e.next() {
-		if len(r.spans) == MaxItems {
+		if r.items++; r.items > MaxItems {
 			e.code = tooMany
 			break
 		}

@@ -15,6 +15,7 @@ type Reader struct {
 	spans    [][]byte  // elements of the lists being read, outermost first
 	lines    []logLine // log events of the subscriptions being read, outermost first
 	inflated int       // bytes inflated for the present record
+	items    int       // elements of all lists of it so far
 	zr       *gzip.Reader
 	zsrc     bytes.Reader
 	clusters map[string]string
@@ -47,7 +48,7 @@ func (r *Reader) Read(record []byte, v Visitor) {
 		return
 	}
 	r.scratch.reset()
-	r.inflated = 0
+	r.inflated, r.items = 0, 0
 	r.read(record, unit{raw: record, index: -1}, v)
 }
 
@@ -159,7 +160,7 @@ func (r *Reader) array(b []byte, start int, u unit, v Visitor) {
 	from := len(r.spans)
 	events := false // whether any element may be one
 	for e := list.next(); e != nil; e = list.next() {
-		if len(r.spans) == MaxItems {
+		if r.items++; r.items > MaxItems {
 			list.code = tooMany
 			break
 		}
