@@ -44,13 +44,20 @@ func (a *answered) key(chunk, message []byte) chunkKey {
 	}
 }
 
-// answeredSample is how much of the beginning of each entry counts in a message that is read entry by entry: enough for
-// the audit id of an event.
+// answeredSample is how much of either end of each entry counts in a message that is read entry by entry: enough for the
+// audit id and the times of an event.
 const answeredSample = 256
 
 // sample is what an entry adds to the digest of its message.
 func (a *answered) sample(entry []byte) uint64 {
-	return maphash.Bytes(a.seed, entry[:min(len(entry), answeredSample)]) + uint64(len(entry))
+	n := min(len(entry), answeredSample)
+	return maphash.Bytes(a.seed, entry[:n]) + 3*maphash.Bytes(a.seed, entry[len(entry)-n:]) + uint64(len(entry))
+}
+
+// ends is what many entries that were read as one add to it.
+func (a *answered) ends(entries []byte) uint64 {
+	n := min(len(entries), answeredEnds)
+	return maphash.Bytes(a.seed, entries[:n]) + 3*maphash.Bytes(a.seed, entries[len(entries)-n:]) + uint64(len(entries))
 }
 
 // streamed is the key of a message of so many bytes that was read entry by entry.

@@ -43,6 +43,12 @@ const (
 	maxDepth = 1000
 	// maxPing is the largest PING in bytes; a usual one has 300.
 	maxPing = 8 << 10
+	// maxTag is the longest tag in bytes: it is kept with each connection, and goes into every dead letter's headers.
+	maxTag = 4 << 10
+	// maxChunk is the longest chunk id in bytes, headers counted: Fluent Bit takes no longer acknowledgement.
+	maxChunk = 511
+	// maxCluster is the longest name of a cluster that a sender may give, the same as in wrappers; longer ones are none.
+	maxCluster = 256
 	// maxHostname keeps HELO and PONG under 1,024 bytes, which is Fluent Bit's buffer.
 	maxHostname = 255
 	// batchBytes is how much JSON text goes into one call of the handler.

@@ -172,7 +172,10 @@ func (c *conn) work(ctx context.Context) error {
 		var done bool
 		if !c.group.stream.active {
 			if o, ok := readOpening(b[c.r:]); ok {
-				c.group.stream.begin(o)
+				if fault = checkTag(o.tag); fault != nil {
+					break
+				}
+				c.group.stream.begin(o, c.src.answered.sample(o.tag))
 				c.frame = frame{}
 				c.r += o.size
 			}
@@ -197,10 +200,10 @@ func (c *conn) work(ctx context.Context) error {
 		c.left = messageTime
 	}
 	if err := c.group.finish(ctx, &c.held); err != nil {
-		return errors.Join(errUnanswered, err)
+		return fmt.Errorf("%w (%w)", errUnanswered, err)
 	}
 	if err := ctx.Err(); err != nil {
-		return errors.Join(errUnanswered, err)
+		return fmt.Errorf("%w (%w)", errUnanswered, err)
 	}
 	if err := c.answer(); err != nil {
 		return err
@@ -226,7 +229,10 @@ var errUnanswered = errors.New("what was sent could not be handled before the en
 
 // answer sends what is owed, each answer in one write: Fluent Bit takes half an answer for none.
 func (c *conn) answer() error {
-	defer func() { c.group.answers = c.group.answers[:0] }()
+	defer func() {
+		clear(c.group.answers) // their chunk ids lie in the buffer
+		c.group.answers = c.group.answers[:0]
+	}()
 	for _, a := range c.group.answers {
 		if a.json {
 			c.out = append(append(append(c.out[:0], `{"ack":`...), a.chunk...), '}')

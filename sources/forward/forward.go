@@ -47,11 +47,11 @@ type Settings struct {
 	Skim sources.Skim
 	// Memory bounds the bytes of messages in hand over all connections, as read, decompressed, or written as JSON text
 	// while the message is not complete; one message may exceed it. The JSON text of batches that are being made while
-	// others are handled comes on top (Calls bounds it), as do about 10 kB per connection. Default: 256 MiB.
+	// others are handled comes on top (Calls bounds it), as do about 10 kB per connection. Default: 128 MiB.
 	Memory int64
 	// Connections is how many connections are served at once; more wait to be accepted. Default: 16384.
 	Connections int
-	// Calls is how many calls of the handler, each with a batch of about 256 KiB, are in flight at once. Default: 128.
+	// Calls is how many calls of the handler, each with a batch of about 256 KiB, are in flight at once, and what they gave rise to waits for the sinks. Default: 64.
 	Calls int
 }
 
@@ -66,13 +66,13 @@ func (s Settings) withDefaults() Settings {
 		s.Drain = 20 * time.Second
 	}
 	if s.Memory <= 0 {
-		s.Memory = 256 << 20
+		s.Memory = 128 << 20
 	}
 	if s.Connections <= 0 {
 		s.Connections = 16384
 	}
 	if s.Calls <= 0 {
-		s.Calls = 128
+		s.Calls = 64
 	}
 	return s
 }
@@ -227,7 +227,7 @@ func (s *Source) warn(message string, args ...any) {
 	if dropped > 0 {
 		args = append(args, "lines_left_out", dropped)
 	}
-	s.settings.Logger.Warn(message, append(args, "source", s.settings.Name)...)
+	s.settings.Logger.Warn(message, args...)
 }
 
 // Stats are counts since the source was made.

@@ -172,7 +172,16 @@ func readEntry(b []byte) (at time.Time, record int, marker bool) {
 		return time.Time{}, 0, false
 	}
 	sec := at.Unix()
-	return at, h.size + n, sec == groupStart || sec == groupEnd
+	return at, h.size + n, (sec == groupStart || sec == groupEnd) && isEventTime(b[h.size:])
+}
+
+// isEventTime says whether the time of an entry is an EventTime: only such a one marks a group.
+func isEventTime(b []byte) bool {
+	h, ok := readHead(b)
+	if ok && h.kind == kindArray {
+		h, ok = readHead(b[h.size:])
+	}
+	return ok && h.kind == kindExt && h.ext == extEventTime && h.n == 8
 }
 
 // addRecord adds the record at the start of b and returns its length. An error is ctx's or means that the record has

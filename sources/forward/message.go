@@ -58,6 +58,9 @@ func parseMessage(b []byte, f *frame) (message, error) {
 		h, _ := readHead(b[f.elems[0]:])
 		return message{}, fmt.Errorf("expected the tag as the first element of a message, got %s", h.kind)
 	}
+	if err := checkTag(tag); err != nil {
+		return message{}, err
+	}
 	m.tag = tag
 
 	second := b[f.elems[1]:f.end(1)]
@@ -92,6 +95,13 @@ func (f *frame) end(i int) int {
 	return f.size
 }
 
+func checkTag(tag []byte) error {
+	if len(tag) > maxTag {
+		return fmt.Errorf("expected a tag of at most %d bytes, got %d: %.60q…", maxTag, len(tag), tag)
+	}
+	return nil
+}
+
 // read reads the option map, all of whose bytes are there. nil stands for none.
 func (o *option) read(b []byte) error {
 	h, _ := readHead(b)
@@ -116,6 +126,9 @@ func (o *option) read(b []byte) error {
 		pos += size
 		switch string(key) {
 		case "chunk":
+			if len(value) > maxChunk {
+				return fmt.Errorf("expected a chunk id of at most %d bytes, got %d", maxChunk, len(value))
+			}
 			if o.chunk == nil && value[0] != 0xc0 {
 				o.chunk = value
 			}
@@ -126,7 +139,9 @@ func (o *option) read(b []byte) error {
 				o.signal = v.n
 			}
 		case "cluster":
-			o.cluster, _, _ = readBytes(value)
+			if o.cluster, _, _ = readBytes(value); len(o.cluster) > maxCluster {
+				o.cluster = nil
+			}
 		}
 	}
 	return nil

@@ -3,7 +3,6 @@ package forward
 import (
 	"context"
 	"errors"
-	"math/bits"
 	"time"
 
 	"github.com/spawnwatch/spawnwatch/sources"
@@ -22,7 +21,7 @@ type stream struct {
 	option bool
 	// size is how many bytes of the message have left the buffer.
 	size int
-	// digest is made of the beginnings of all entries.
+	// digest is made of the tag and both ends of all entries.
 	digest uint64
 	// held are the jobs that wait, weight about how many bytes of memory their records take.
 	held   []*job
@@ -72,9 +71,9 @@ func readOpening(b []byte) (o opening, ok bool) {
 	return opening{tag: tag, entries: list.n, option: outer.n == 3, size: outer.size + n + list.size}, true
 }
 
-// begin begins a message.
-func (s *stream) begin(o opening) {
-	*s = stream{active: true, tag: string(o.tag), left: o.entries, option: o.option, size: o.size, held: s.held[:0]}
+// begin begins a message; digest is that of its tag.
+func (s *stream) begin(o opening, digest uint64) {
+	*s = stream{active: true, digest: digest, tag: string(o.tag), left: o.entries, option: o.option, size: o.size, held: s.held[:0]}
 }
 
 // read goes on with the message in b, the bytes that are there. It returns how many of them are done with and whether
@@ -152,6 +151,7 @@ func (g *group) readEntry(ctx context.Context, c *claim, b []byte) (int, error) 
 	if err := g.holdUnreadable(ctx, c, b[record:], at, err); err != nil {
 		return 0, err
 	}
+	g.sample(b)
 	return len(b), nil
 }
 
@@ -185,9 +185,17 @@ func (g *group) holdEntry(ctx context.Context, c *claim, b []byte) (int, error) 
 	if !skimmed {
 		g.keep(j, sources.Record{Value: j.text[start:len(j.text):len(j.text)], Offset: g.stream.index, Time: at})
 	}
-	g.stream.digest = bits.RotateLeft64(g.stream.digest, 7) ^ g.src.answered.sample(b[:n])
+	g.sample(b[:n])
 	return n, nil
 }
+
+// sample adds an entry to the digest.
+func (g *group) sample(entry []byte) {
+	g.stream.digest = mixed(g.stream.digest, g.src.answered.sample(entry))
+}
+
+// mixed depends on the order of what is mixed, and nothing that comes twice takes itself back.
+func mixed(digest, next uint64) uint64 { return (digest ^ next) * 0x9e3779b97f4a7c15 }
 
 // holdUnreadable adds what has no JSON text as it came, so that it is dead-lettered.
 func (g *group) holdUnreadable(ctx context.Context, c *claim, b []byte, at time.Time, why error) error {
@@ -268,6 +276,9 @@ func (g *group) end(ctx context.Context, c *claim, rest []byte) error {
 		}
 	}
 	if o.chunk != nil {
+		if entries > 0 {
+			s.digest = mixed(s.digest, g.src.answered.ends(rest[:entries]))
+		}
 		key := g.src.answered.streamed(o.chunk, s.digest, s.size+len(rest))
 		if g.owe(answer{chunk: o.chunk, key: key}) {
 			return nil

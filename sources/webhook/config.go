@@ -30,6 +30,8 @@ const (
 	handleTime = 24 * time.Second
 	// bodyTime is the longest a body may take to arrive, from the same moment on.
 	bodyTime = 15 * time.Second
+	// writeTime is how long an answer may take to leave.
+	writeTime = 5 * time.Second
 	// headerTime is the longest the head of a request, or a TLS handshake, may take.
 	headerTime = 5 * time.Second
 	// idleTime is how long a connection may be silent between two requests.

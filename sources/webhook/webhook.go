@@ -3,7 +3,8 @@
 // HTTP, HTTPS and mutual TLS.
 //
 // Each POST is one record: the body as it came, decompressed, an EventList as a rule. It is answered 200 after the
-// handler has returned, and never before. Every other answer tells the API server to send the batch again:
+// handler has returned, and never before. Every other answer makes the API server send the batch
+// again, five times with growing pauses, and then drop it:
 //
 //	401  no or a wrong bearer token          404  another path            405  no POST
 //	413  larger than max_record              415  an encoding other than gzip
@@ -228,6 +229,8 @@ const lastWords = time.Second
 // answer answers one request, out of what handOn says about its body.
 func (s *Source) answer(w http.ResponseWriter, req *http.Request, handOn func(b *body, begun time.Time) error) {
 	begun := time.Now()
+	// An answer that nobody takes must not keep the connection's place.
+	_ = http.NewResponseController(w).SetWriteDeadline(begun.Add(answerTime + writeTime))
 	err := s.admit(req)
 	if err == nil {
 		err = s.read(w, req, begun, handOn)
@@ -249,7 +252,7 @@ func (s *Source) answer(w http.ResponseWriter, req *http.Request, handOn func(b 
 		w.Header().Set("WWW-Authenticate", `Bearer realm="spawnwatch"`)
 	case http.StatusMethodNotAllowed:
 		w.Header().Set("Allow", http.MethodPost)
-	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusRequestTimeout:
 		w.Header().Set("Retry-After", retryAfter)
 	}
 	s.warn("a request is refused", "status", no.status, "reason", no.reason, "peer", req.RemoteAddr)
@@ -339,7 +342,7 @@ func (s *Source) warn(message string, args ...any) {
 	if dropped > 0 {
 		args = append(args, "lines_left_out", dropped)
 	}
-	s.settings.Logger.Warn(message, append(args, "source", s.settings.Name)...)
+	s.settings.Logger.Warn(message, args...)
 }
 
 // warner takes what net/http logs: failed TLS handshakes, mostly.

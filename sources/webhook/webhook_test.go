@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -492,3 +493,24 @@ func TestTraceHeaders(t *testing.T) {
 		t.Errorf("headers %q", headers)
 	}
 }
+
+// TestUnreadAnswersKeepNoPlace: a client that asks and asks and reads no answer is cut off in time.
+func TestUnreadAnswersKeepNoPlace(t *testing.T) {
+	w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+	s, err := New(Config{Listen: ":0", Token: "t"}, Settings{Name: "t"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.answer(w, httptest.NewRequest(http.MethodPost, "/", nil), nil)
+	if left := time.Until(w.write); w.Code != http.StatusUnauthorized || left <= answerTime || left > answerTime+writeTime {
+		t.Errorf("status %d, %s to write it", w.Code, left)
+	}
+}
+
+// deadlines notes what a handler asks for.
+type deadlines struct {
+	*httptest.ResponseRecorder
+	write time.Time
+}
+
+func (d *deadlines) SetWriteDeadline(at time.Time) error { d.write = at; return nil }
