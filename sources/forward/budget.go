@@ -109,3 +109,10 @@ func (b *budget) pressed() bool {
 	defer b.mu.Unlock()
 	return len(b.waiting) > 0
 }
+
+// starves says whether others wait for c, the claim that exceeds the budget.
+func (b *budget) starves(c *claim) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.waiting) > 0 && b.overdrawn == c
+}

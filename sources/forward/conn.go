@@ -216,8 +216,8 @@ func (c *conn) work(ctx context.Context) error {
 		c.drop()
 	case rest == 0:
 		*c.in, c.r = b[:0], 0
-	case cap(b) > 2*smallestBuffer && rest <= smallestBuffer && c.src.budget.pressed():
-		// Others wait for memory, and this message has only begun.
+	case rest <= smallestBuffer && (cap(b) > 2*smallestBuffer && c.src.budget.pressed() || c.src.budget.starves(&c.held)):
+		// Others wait for memory, and this message has only begun. A sender that never pauses would keep them waiting.
 		kept := append([]byte(nil), b[c.r:]...)
 		c.drop()
 		return c.keep(ctx, kept)

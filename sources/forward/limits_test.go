@@ -1,9 +1,14 @@
 package forward
 
 import (
+	"bytes"
+	"context"
 	"encoding/binary"
+	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/spawnwatch/spawnwatch/sources"
 )
 
 // TestOnlyEventTimesMarkGroups: a sender whose clock says 0xFFFFFFFF in whole seconds sends records like any other.
@@ -90,4 +95,41 @@ func TestOtherChunksOfTheSameIDAreHandled(t *testing.T) {
 			t.Errorf("%s: %d chunks were taken for repeats, want the second pass", name, got)
 		}
 	}
+}
+
+// TestSenderThatNeverPausesStarvesNobody: its message over the budget gives the overdraft back, though the next has begun.
+func TestSenderThatNeverPausesStarvesNobody(t *testing.T) {
+	s := start(t, Config{}, Settings{Memory: 1 << 20}, func(context.Context, *sources.Batch) error { return nil })
+	whole := array(str("t"), bin(bytes.Repeat([]byte{0xc0}, 900<<10)), chunkOption("b"))
+	free := func() int64 {
+		s.budget.mu.Lock()
+		defer s.budget.mu.Unlock()
+		return s.budget.free
+	}
+	// Halves of messages take what there is.
+	for _, n := range []int{300 << 10, 150 << 10, 80 << 10, 10 << 10, 10 << 10} {
+		before := free()
+		if _, err := dial(t, s).Write(whole[:n]); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "half a message", func() bool { return free() < before })
+	}
+	message := func(i int) []byte {
+		return array(str("t"), bin(entry(logRecord(`{"a":1}`))), chunkOption(fmt.Sprint(i+100)))
+	}
+	busy := dial(t, s)
+	if _, err := busy.Write(message(0)[:10]); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the overdraft", func() bool { return free() < 0 })
+	good := dial(t, s)
+	if _, err := good.Write(array(str("t"), array(entry(logRecord(`{"g":1}`))), chunkOption("good"))); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the sender that waits", s.budget.pressed)
+	if _, err := busy.Write(append(message(0)[10:], message(1)[:10]...)); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, busy, ackOf("100"))
+	expect(t, good, ackOf("good"))
 }

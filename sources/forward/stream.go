@@ -184,6 +184,9 @@ func (g *group) holdEntry(ctx context.Context, c *claim, b []byte) (int, error) 
 	n += record
 	if !skimmed {
 		g.keep(j, sources.Record{Value: j.text[start:len(j.text):len(j.text)], Offset: g.stream.index, Time: at})
+		if err := g.claim(ctx, c, j); err != nil { // JSON text may be six times as long as what it is of
+			return 0, err
+		}
 	}
 	g.sample(b[:n])
 	return n, nil
@@ -236,14 +239,24 @@ func (g *group) room(ctx context.Context, c *claim) (*job, error) {
 		}
 		j.text = append(make([]byte, 0, size), j.text...)
 	}
-	if more := int64(cap(j.text)+recordBytes*cap(j.batch.Records)) - j.claimed; more > 0 {
-		g.send(ctx)
-		if err := g.src.budget.acquire(ctx, c, more); err != nil {
-			return nil, err
-		}
-		j.claimed += more
+	if err := g.claim(ctx, c, j); err != nil {
+		return nil, err
 	}
 	return j, nil
+}
+
+// claim claims what j has grown by, for which it may wait.
+func (g *group) claim(ctx context.Context, c *claim, j *job) error {
+	more := int64(cap(j.text)+recordBytes*cap(j.batch.Records)) - j.claimed
+	if more <= 0 {
+		return nil
+	}
+	g.send(ctx)
+	if err := g.src.budget.acquire(ctx, c, more); err != nil {
+		return err
+	}
+	j.claimed += more
+	return nil
 }
 
 const (
