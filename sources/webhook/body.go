@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,8 @@ import (
 	"sync/atomic"
 
 	"github.com/klauspost/compress/gzip"
+
+	"github.com/spawnwatch/spawnwatch/sources"
 )
 
 // memory bounds the bytes of bodies in hand over all requests. Nobody waits for it: who can't have more is told to come
@@ -130,6 +133,31 @@ func (p *bodies) readAll(in io.Reader) (*body, error) {
 		}
 	}
 }
+
+// records are those of a body: itself, or each line where every line begins and ends as an object does. An object that is
+// written over several lines has others between.
+func records(body []byte, headers []sources.Header) []sources.Record {
+	whole := []sources.Record{{Value: body, Headers: headers}}
+	if at := bytes.IndexByte(body, '\n'); at < 0 || len(bytes.TrimSpace(body[at:])) == 0 {
+		return whole
+	}
+	var lines []sources.Record
+	for line := range bytes.Lines(body) {
+		line = bytes.TrimSpace(line)
+		if len(line) == 0 {
+			continue
+		}
+		if line[0] != '{' || line[len(line)-1] != '}' || len(lines) == maxLines {
+			return whole
+		}
+		lines = append(lines, sources.Record{Value: line, Offset: int64(len(lines)), Headers: headers})
+	}
+	return lines
+}
+
+// maxLines is how many lines of a body may be records. More of them fit into a body of 16 MiB only if they are too short to
+// be audit events.
+const maxLines = 1 << 18
 
 func (p *bodies) full() error {
 	return refuse(http.StatusTooManyRequests, "%d bytes of requests are being handled, no more are taken before some are done", p.memory.used.Load())

@@ -2,7 +2,8 @@
 // (https://kubernetes.io/docs/tasks/debug/debug-cluster/audit/#webhook-backend), in its batch and blocking modes, over
 // HTTP, HTTPS and mutual TLS.
 //
-// Each POST is one record: the body as it came, decompressed, an EventList as a rule. It is answered 200 after the
+// Each POST is one record: the body as it came, decompressed, an EventList as a rule. A body of several lines that are
+// objects, as log shippers post them, is a record a line. It is answered 200 after the
 // handler has returned, and never before. Every other answer makes the API server send the batch
 // again, five times with growing pauses, and then drop it:
 //
@@ -306,7 +307,7 @@ func traceHeaders(h http.Header) (headers []sources.Header) {
 func (s *Source) handOn(work context.Context, h sources.Handler, calls *gate, req *http.Request, b *body, begun time.Time) error {
 	batch := &sources.Batch{
 		Origin:  sources.Origin{Source: s.settings.Name, Topic: req.URL.Path, Partition: -1, Cluster: s.settings.Cluster},
-		Records: []sources.Record{{Value: b.bytes, Headers: traceHeaders(req.Header)}},
+		Records: records(b.bytes, traceHeaders(req.Header)),
 	}
 	done := make(chan error, 1)
 	entered := calls.enter(func() {
