@@ -95,7 +95,10 @@ func (c *conn) greet(ctx context.Context) error {
 			if errors.Is(err, io.EOF) {
 				return errSilent // a heartbeat, or a look at the port
 			}
-			return fmt.Errorf("the TLS handshake failed: %w", err)
+			if errors.Is(err, context.DeadlineExceeded) {
+				return fmt.Errorf("the TLS handshake failed: the sender did not finish it within %s: %w", handshakeTime, err)
+			}
+			return fmt.Errorf("the TLS handshake failed (does the sender trust the authority of tls.cert, and send a certificate where tls.client_ca asks for one?): %w", err)
 		}
 	}
 	if c.src.config.SharedKey == "" {
