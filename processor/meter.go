@@ -92,6 +92,7 @@ type noMeter struct{}
 func (noMeter) Begin(ctx context.Context, _ *sources.Batch) (context.Context, BatchMeter) {
 	return ctx, noMeter{}
 }
+
 func (noMeter) Try(ctx context.Context, _ Try) (context.Context, func(error)) {
 	return ctx, func(error) {}
 }

@@ -99,7 +99,7 @@ func TestInvalidDocuments(t *testing.T) {
 
 // faultsOf takes a joined error apart.
 func faultsOf(err error) []*Fault {
-	switch e := err.(type) { //nolint:errorlint // joined errors are taken apart here
+	switch e := err.(type) {
 	case nil:
 		return nil
 	case *Fault:

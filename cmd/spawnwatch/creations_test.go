@@ -193,13 +193,10 @@ func checkCreations(t *testing.T, alerts []alertLine, want []truth, classes []st
 		if !slices.Contains(classes, e.Class) {
 			continue
 		}
-		got, ok := created[e.Line], false
+		got, ok := unknown[e.Line]
 		if e.Code == 201 {
 			expected[e.Line] = true
-			_, ok = created[e.Line]
-		} else {
-			got, ok = unknown[e.Line], false
-			_, ok = unknown[e.Line]
+			got, ok = created[e.Line]
 		}
 		if !ok {
 			t.Errorf("line %d: %s %s/%s (code %d) raised no alert", e.Line, e.Kind, e.Namespace, e.Name, e.Code)

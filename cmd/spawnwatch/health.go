@@ -20,7 +20,7 @@ const (
 	healthBody = 4 << 10
 )
 
-func newHealth(std streams) *cobra.Command {
+func newHealth() *cobra.Command {
 	var path, address string
 	var live bool
 	cmd := &cobra.Command{

@@ -114,6 +114,6 @@ Standard output is data, standard error is for people.`,
 	root.SetIn(std.in)
 	root.SetOut(std.out)
 	root.SetErr(std.err)
-	root.AddCommand(newRun(std), newReplay(std), newRules(std), newCheck(std), newConfigCommand(std), newDemo(std), newTail(std), newHealth(std), newVersion(std))
+	root.AddCommand(newRun(std), newReplay(std), newRules(std), newCheck(std), newConfigCommand(std), newDemo(std), newTail(std), newHealth(), newVersion(std))
 	return root
 }

@@ -21,7 +21,8 @@ func (h traced) Handle(ctx context.Context, r slog.Record) error {
 }
 
 func (h traced) WithAttrs(attrs []slog.Attr) slog.Handler { return traced{h.Handler.WithAttrs(attrs)} }
-func (h traced) WithGroup(name string) slog.Handler       { return traced{h.Handler.WithGroup(name)} }
+
+func (h traced) WithGroup(name string) slog.Handler { return traced{h.Handler.WithGroup(name)} }
 
 // AtLeast leaves out what is below level.
 func AtLeast(level slog.Leveler, h slog.Handler) slog.Handler { return leveled{level, h} }
@@ -38,6 +39,7 @@ func (h leveled) Enabled(ctx context.Context, l slog.Level) bool {
 func (h leveled) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return leveled{h.level, h.Handler.WithAttrs(attrs)}
 }
+
 func (h leveled) WithGroup(name string) slog.Handler {
 	return leveled{h.level, h.Handler.WithGroup(name)}
 }

@@ -92,7 +92,8 @@ func TestECS(t *testing.T) {
 	s := samples()
 	sub := small()
 	sub.Attack = []Technique{
-		{"T1053.007", "Container Orchestration Job", "execution", "TA0002"}, {"T1610", "Deploy Container", "execution", "TA0002"},
+		{"T1053.007", "Container Orchestration Job", "execution", "TA0002"},
+		{"T1610", "Deploy Container", "execution", "TA0002"},
 		{"", "", "persistence", "TA0003"},
 	}
 	s["subtechnique"] = sub

@@ -55,7 +55,7 @@ func (r *Reader) inflate(b []byte) ([]byte, error) {
 		if r.inflated += n; r.inflated > MaxInflated {
 			return nil, errTooLarge
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return r.scratch.keep(dst), nil
 		}
 		if err != nil {

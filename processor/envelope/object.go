@@ -70,7 +70,7 @@ func (r *Reader) object(b []byte, start int, u unit, v Visitor) {
 	if m.code != ok {
 		v.Fault(u.broken(b, m.i, m.code))
 	} else {
-		r.classify(b[start:], &f, &u, v)
+		r.classify(&f, &u, v)
 	}
 }
 
@@ -237,7 +237,7 @@ func lookup(object []byte, key string) []byte {
 
 // classify decides what an object is that is no bare event at first sight. The order is from the certain to the
 // general: what a cloud writes has members that nothing else has; a log or message member is common.
-func (r *Reader) classify(b []byte, f *fields, u *unit, v Visitor) {
+func (r *Reader) classify(f *fields, u *unit, v Visitor) {
 	switch {
 	case isString(f.kind, "EventList") && f.items.is && (f.apiVersion == nil || isAuditGroup(f.apiVersion)):
 		r.eventList(f, u, v)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"slices"
 	"testing"
 	"time"
 
@@ -128,13 +127,4 @@ func ids(all []stored) map[string]int {
 		count[s.headers[IDHeader]]++
 	}
 	return count
-}
-
-func topicsOf(all []stored) []string {
-	var names []string
-	for _, s := range all {
-		names = append(names, s.topic)
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
 }

@@ -2,9 +2,6 @@ package nats
 
 import (
 	"context"
-	"log/slog"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -127,24 +124,4 @@ func message(id, value string) sinks.Message {
 		Labels:  sinks.Labels{Severity: "high", Namespace: "shop"},
 		Headers: []sinks.Header{{Key: "content-type", Value: "application/json"}},
 	}
-}
-
-// logs is a logger that remembers.
-type logs struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *logs) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logs) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
-
-func (l *logs) has(s string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Contains(l.text.String(), s)
 }

@@ -106,13 +106,14 @@ func TestSenderThatNeverPausesStarvesNobody(t *testing.T) {
 		defer s.budget.mu.Unlock()
 		return s.budget.free
 	}
-	// Halves of messages take what there is.
-	for _, n := range []int{300 << 10, 150 << 10, 80 << 10, 10 << 10, 10 << 10} {
-		before := free()
-		if _, err := dial(t, s).Write(whole[:n]); err != nil {
+	// Halves of messages take what there is, each in a buffer of the next power of two.
+	left := int64(1 << 20)
+	for _, half := range []struct{ bytes, buffer int64 }{{300 << 10, 512 << 10}, {150 << 10, 256 << 10}, {80 << 10, 128 << 10}, {10 << 10, 64 << 10}, {10 << 10, 64 << 10}} {
+		if _, err := dial(t, s).Write(whole[:half.bytes]); err != nil {
 			t.Fatal(err)
 		}
-		until(t, "half a message", func() bool { return free() < before })
+		left -= half.buffer
+		until(t, "half a message", func() bool { return free() == left })
 	}
 	message := func(i int) []byte {
 		return array(str("t"), bin(entry(logRecord(`{"a":1}`))), chunkOption(fmt.Sprint(i+100)))

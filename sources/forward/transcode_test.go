@@ -55,8 +55,10 @@ func TestAppendJSON(t *testing.T) {
 		{"map", object(str("a"), []byte{1}, str("b"), array()), `{"a":1,"b":[]}`},
 		{"empty map32", object(), `{}`},
 		{"the same key twice", object(str("a"), []byte{1}, str("a"), []byte{2}), `{"a":1,"a":2}`},
-		{"keys of other types", object([]byte{5}, []byte{1}, []byte{0xc0}, []byte{2}, []byte{0xc3}, []byte{3}, bin([]byte("b")), []byte{4}, float(1.5), []byte{5}, eventTime(0, 1), []byte{6}),
-			`{"5":1,"null":2,"true":3,"b":4,"1.5":5,"1970-01-01T00:00:00.000000001Z":6}`},
+		{
+			"keys of other types", object([]byte{5}, []byte{1}, []byte{0xc0}, []byte{2}, []byte{0xc3}, []byte{3}, bin([]byte("b")), []byte{4}, float(1.5), []byte{5}, eventTime(0, 1), []byte{6}),
+			`{"5":1,"null":2,"true":3,"b":4,"1.5":5,"1970-01-01T00:00:00.000000001Z":6}`,
+		},
 		{"EventTime", eventTime(1795395723, 123456000), `"2026-11-23T01:02:03.123456000Z"`},
 		{"EventTime as ext8", append([]byte{0xc7, 8, 0}, eventTime(1795395723, 0)[2:]...), `"2026-11-23T01:02:03.000000000Z"`},
 		{"timestamp 32", []byte{0xd6, 0xff, 0, 0, 0, 1}, `"1970-01-01T00:00:01.000000000Z"`},

@@ -45,14 +45,15 @@ func (f *fetcher) run(ctx context.Context) {
 			continue
 		}
 		f.pace(req, left)
-		if err := f.fetch(ctx, req); err == nil {
+		err := f.fetch(ctx, req)
+		if err == nil {
 			wait = firstBackoff
 			continue
-		} else if ctx.Err() != nil {
-			return
-		} else {
-			f.failed(req, err)
 		}
+		if ctx.Err() != nil {
+			return
+		}
+		f.failed(req, err)
 		if sleep(ctx, wait) != nil {
 			return
 		}

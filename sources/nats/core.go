@@ -3,7 +3,6 @@ package nats
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"sync"
 	"time"
 
@@ -174,6 +173,6 @@ func (r *subscriber) report(every time.Duration) {
 	}
 	r.source.stats.dropped.Add(lost - r.lost)
 	r.source.settings.Logger.Warn("messages were lost because they came faster than they are handled; a JetStream stream would keep them",
-		"source", r.source.settings.Name, slog.Int64("lost", lost-r.lost), slog.Int64("lost_in_all", lost))
+		"source", r.source.settings.Name, "lost", lost-r.lost, "lost_in_all", lost)
 	r.lost, r.told = lost, time.Now()
 }

@@ -119,16 +119,31 @@ func TestWrongWayIn(t *testing.T) {
 		topic   string
 		says    []string
 	}{
-		"wrong password": {access{sasl, nil, &kafkaconn.SASL{Mechanism: "SCRAM-SHA-512", Username: "spawnwatch", Password: "wrong"}}, nil, topic,
-			[]string{"127.0.0.1:", "SCRAM-SHA-512", `"spawnwatch"`, "sasl.password"}},
-		"wrong password, PLAIN": {access{sasl, nil, &kafkaconn.SASL{Mechanism: "PLAIN", Username: "spawnwatch", Password: "wrong"}}, nil, topic,
-			[]string{"PLAIN", `"spawnwatch"`, "sasl.password"}},
-		"unknown user": {access{sasl, nil, &kafkaconn.SASL{Mechanism: "SCRAM-SHA-256", Username: "nobody", Password: "secret"}}, nil, topic,
-			[]string{`"nobody"`, "sasl.username"}},
-		"wrong CA": {access{withTLS, &kafkaconn.TLS{CA: file("other.pem"), Cert: file("client.pem"), Key: file("client.key")}, nil}, nil, topic,
-			[]string{"authority", "tls.ca"}},
-		"wrong name": {access{withTLS, &kafkaconn.TLS{CA: file("ca.pem"), Cert: file("client.pem"), Key: file("client.key"), ServerName: "kafka.example"}, nil}, nil, topic,
-			[]string{"kafka.example", "tls.server_name"}},
+		"wrong password": {
+			access{sasl, nil, &kafkaconn.SASL{Mechanism: "SCRAM-SHA-512", Username: "spawnwatch", Password: "wrong"}},
+			nil, topic,
+			[]string{"127.0.0.1:", "SCRAM-SHA-512", `"spawnwatch"`, "sasl.password"},
+		},
+		"wrong password, PLAIN": {
+			access{sasl, nil, &kafkaconn.SASL{Mechanism: "PLAIN", Username: "spawnwatch", Password: "wrong"}},
+			nil, topic,
+			[]string{"PLAIN", `"spawnwatch"`, "sasl.password"},
+		},
+		"unknown user": {
+			access{sasl, nil, &kafkaconn.SASL{Mechanism: "SCRAM-SHA-256", Username: "nobody", Password: "secret"}},
+			nil, topic,
+			[]string{`"nobody"`, "sasl.username"},
+		},
+		"wrong CA": {
+			access{withTLS, &kafkaconn.TLS{CA: file("other.pem"), Cert: file("client.pem"), Key: file("client.key")}, nil},
+			nil, topic,
+			[]string{"authority", "tls.ca"},
+		},
+		"wrong name": {
+			access{withTLS, &kafkaconn.TLS{CA: file("ca.pem"), Cert: file("client.pem"), Key: file("client.key"), ServerName: "kafka.example"}, nil},
+			nil, topic,
+			[]string{"kafka.example", "tls.server_name"},
+		},
 		"no client certificate":    {access{withTLS, &kafkaconn.TLS{CA: file("ca.pem")}, nil}, nil, topic, []string{"tls.cert"}},
 		"TLS where there is none":  {access{plain, right["mutual TLS"].tls, nil}, nil, topic, []string{"TLS"}},
 		"no TLS where there is":    {access{withTLS, nil, nil}, nil, topic, []string{"tls"}},
