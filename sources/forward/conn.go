@@ -95,10 +95,7 @@ func (c *conn) greet(ctx context.Context) error {
 			if errors.Is(err, io.EOF) {
 				return errSilent // a heartbeat, or a look at the port
 			}
-			if errors.Is(err, context.DeadlineExceeded) {
-				return fmt.Errorf("the TLS handshake failed: the sender did not finish it within %s: %w", handshakeTime, err)
-			}
-			return fmt.Errorf("the TLS handshake failed (does the sender trust the authority of tls.cert, and send a certificate where tls.client_ca asks for one?): %w", err)
+			return tlsFault(err)
 		}
 	}
 	if c.src.config.SharedKey == "" {
@@ -162,6 +159,22 @@ func (c *conn) greet(ctx context.Context) error {
 		return c.keep(ctx, rest)
 	}
 	return nil
+}
+
+// tlsFault says what a TLS handshake failed for.
+func tlsFault(err error) error {
+	var alert *net.OpError
+	var plain tls.RecordHeaderError
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("no TLS handshake came within %s: does the sender speak TLS?", handshakeTime)
+	case errors.As(err, &plain):
+		return fmt.Errorf("expected a TLS handshake, got something else: turn TLS on at the sender: %w", err)
+	case errors.As(err, &alert) && (alert.Op == "remote error" || alert.Op == "local error"):
+		// Who doesn't trust us says so, or hangs up with keys of his own ("bad record MAC").
+		return fmt.Errorf("the TLS handshake failed, perhaps because the sender does not trust tls.cert (Fluent Bit: tls.ca_file): %w", err)
+	}
+	return fmt.Errorf("the TLS handshake failed: %w", err)
 }
 
 // work takes the complete messages that lie in the buffer, waits until they are handled and answers them.

@@ -37,7 +37,7 @@ type Settings struct {
 	Name string
 	// Cluster is the cluster of records whose sender does not name one.
 	Cluster string
-	// Logger is where the source logs. Default: nowhere.
+	// Logger is where the source logs, and names the source already. Default: nowhere.
 	Logger *slog.Logger
 	// MaxRecord is the largest record in bytes of JSON text. Default: [sources.DefaultMaxRecord].
 	MaxRecord int

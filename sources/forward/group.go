@@ -219,11 +219,14 @@ func (g *group) addUnreadable(ctx context.Context, b []byte, at time.Time, index
 	return nil
 }
 
+// loggedTag is how much of a tag goes into the log, in bytes.
+const loggedTag = 100
+
 // unreadable is the record b of what has no JSON text.
 func (g *group) unreadable(tag string, b []byte, at time.Time, index int64, why error) sources.Record {
 	g.src.stats.unreadable.Add(1)
 	g.src.warn("a record or chunk cannot be read and goes to the dead letter",
-		"tag", tag, "index", index, "bytes", len(b), "reason", why.Error())
+		"tag", tag[:min(len(tag), loggedTag)], "index", index, "bytes", len(b), "reason", why.Error())
 	r := sources.Record{Value: b, Offset: index, Time: at}
 	if errors.Is(why, errOversized) {
 		r = cut(r)
@@ -250,6 +253,12 @@ func (g *group) takeJSON(ctx context.Context, c *claim, b []byte) error {
 	if err != nil {
 		g.from("", "")
 		return g.addUnreadable(ctx, b, time.Time{}, 0, fmt.Errorf("it is no forward message in JSON: %w", err))
+	}
+	if err := checkTag([]byte(m.tag)); err != nil {
+		return err
+	}
+	if len(m.chunk) > maxChunk {
+		return fmt.Errorf("expected a chunk id of at most %d bytes, got %d", maxChunk, len(m.chunk))
 	}
 	if m.chunk != "" {
 		text, err := json.Marshal(m.chunk)

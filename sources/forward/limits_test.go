@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -38,6 +40,8 @@ func TestNamesAreBounded(t *testing.T) {
 		"tag":             array(str(long), array(entry(logRecord(`{}`))), chunkOption("id")),
 		"tag of a packed": array(str(long), bin(entry(logRecord(`{}`))), chunkOption("id")),
 		"chunk id":        array(str("t"), array(entry(logRecord(`{}`))), chunkOption(long)),
+		"tag in JSON":     []byte(`["` + long + `",1,{},{"chunk":"id"}]`),
+		"id in JSON":      []byte(`["t",1,{},{"chunk":"` + long + `"}]`),
 	} {
 		k := &keeper{}
 		s := start(t, Config{}, Settings{}, k.handle)
@@ -61,12 +65,125 @@ func TestNamesAreBounded(t *testing.T) {
 	if all := k.all(); len(all) != 1 || all[0].cluster != "home" {
 		t.Errorf("with a name of a cluster that is too long: %v", all)
 	}
+	c = dial(t, s)
+	if _, err := c.Write([]byte(`["t",1,{},{"cluster":"` + long + `"}]` + string(array(str("t"), array(), chunkOption("end"))))); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, c, ackOf("end"))
+	if all := k.all(); len(all) != 2 || all[1].cluster != "home" {
+		t.Errorf("with a name of a cluster that is too long in JSON: %v", all)
+	}
+	// A tag that is long but may be is not logged as a whole.
+	c = dial(t, s)
+	if _, err := c.Write(array(str(long[:maxTag]), array(entry(object(object(), str("no text")))), chunkOption("id"))); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, c, ackOf("id"))
+	if text := s.log.String(); !strings.Contains(text, "cannot be read") || strings.Contains(text, long[:loggedTag+1]) {
+		t.Errorf("logged %s", text)
+	}
+}
+
+// TestChunkIDIsAText: an id is echoed as it came, so it is not just any value.
+func TestChunkIDIsAText(t *testing.T) {
+	for name, id := range map[string][]byte{"a number": integer(7), "a map": object(str("a"), str("b"))} {
+		say := array(str("t"), array(entry(logRecord(`{}`))), object(str("chunk"), id))
+		if _, records, err := play(t, Settings{}, say, 1000); len(records) > 0 || err == nil || !strings.Contains(err.Error(), "expected a str or bin as the chunk id") {
+			t.Errorf("%s: %d records and %v", name, len(records), err)
+		}
+	}
+	if _, records, err := play(t, Settings{}, array(str("t"), array(entry(logRecord(`{}`))), object(str("chunk"), bin([]byte("id")))), 1000); len(records) != 1 || err != nil {
+		t.Errorf("a bin: %d records and %v", len(records), err)
+	}
+}
+
+// TestIdleConnectionKeepsNothing: what a connection has handled is not held by what it uses again.
+func TestIdleConnectionKeepsNothing(t *testing.T) {
+	s, err := New(Config{Listen: ":0"}, Settings{Name: "audit"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.handler = (&keeper{}).handle
+	say := array(str("t"), array(entry(object(str("a"), str(strings.Repeat("x", 2*batchBytes)))), entry(object())), chunkOption("id"))
+	c := &conn{src: s, net: &script{say: append(say, 0x93), piece: 64 << 10}}
+	if err := c.serve(t.Context(), t.Context()); err == nil {
+		t.Fatal("the second message is not complete, and nothing is said")
+	}
+	for _, j := range c.group.stream.held[:cap(c.group.stream.held)] {
+		if j != nil {
+			t.Error("a job is held")
+		}
+	}
+	for _, a := range c.group.answers[:cap(c.group.answers)] {
+		if a.chunk != nil {
+			t.Error("a chunk id, and the buffer that it lies in, are held")
+		}
+	}
+}
+
+// TestUnreadableIsClaimed: what is kept as it came counts while it waits, like every other record.
+func TestUnreadableIsClaimed(t *testing.T) {
+	s := start(t, Config{}, Settings{}, (&keeper{}).handle)
+	c := dial(t, s)
+	const size = 4 << 20
+	whole := array(str("t"), array(entry(object(object(), str(strings.Repeat("x", size))))), chunkOption("id"))
+	if _, err := c.Write(whole[:len(whole)-1]); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the unreadable record", func() bool { return s.Stats().Unreadable == 1 })
+	// The buffer that it was read into has twice that and stays as long as the message goes on.
+	until(t, "a claim for its text", func() bool {
+		s.budget.mu.Lock()
+		defer s.budget.mu.Unlock()
+		return s.settings.Memory-s.budget.free >= 3*size
+	})
+	if _, err := c.Write(whole[len(whole)-1:]); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, c, ackOf("id"))
+}
+
+// TestSourceIsNamedOnce: the logger that we are given names the source already.
+func TestSourceIsNamedOnce(t *testing.T) {
+	book := &logBook{}
+	s, err := New(Config{Listen: ":0"}, Settings{Name: "audit", Logger: slog.New(slog.NewJSONHandler(book, nil)).With("source", "audit")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.warn("a word", "tag", "t")
+	if n := strings.Count(book.String(), `"source"`); n != 1 {
+		t.Errorf("%d times in %s", n, book)
+	}
+}
+
+// TestLogIsOneLine: the end of a connection that was cut off is told without a line break.
+func TestLogIsOneLine(t *testing.T) {
+	s, err := New(Config{Listen: ":0"}, Settings{Name: "audit"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	s.handler = func(context.Context, *sources.Batch) error { cancel(); return ctx.Err() }
+	c := &conn{src: s, net: &script{say: array(str("t"), array(entry(logRecord(`{}`))), chunkOption("id")), piece: 1000}}
+	if err := c.serve(t.Context(), ctx); !errors.Is(err, errUnanswered) || !errors.Is(err, context.Canceled) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("got %q", err)
+	}
 }
 
 // TestOtherChunksOfTheSameIDAreHandled: a sender that counts its chunks from 1 begins anew when it starts again.
 func TestOtherChunksOfTheSameIDAreHandled(t *testing.T) {
 	unreadable := func(n byte) []byte {
 		return array(eventTime(1, 1), object(array(integer(1)), str(string(rune('a'+n)))))
+	}
+	marker := func(n string) []byte {
+		return array(array(eventTime(groupStart, 0), object()), object(str("n"), str(n)))
+	}
+	var full [][]byte // more than waits for the option
+	for range 17 {
+		full = append(full, entry(logRecord(`{"b":"`+strings.Repeat("y", 1<<20)+`"}`)))
+	}
+	behind := func(text string) []byte {
+		return array(str("t"), array(append(full[:len(full):len(full)], entry(logRecord(text)))...), chunkOption("1"))
 	}
 	pad := strings.Repeat("p", 400)
 	var once, twice [][]byte
@@ -78,6 +195,8 @@ func TestOtherChunksOfTheSameIDAreHandled(t *testing.T) {
 		"another tag":        {array(str("a"), array(entry(logRecord("{}"))), chunkOption("1")), array(str("b"), array(entry(logRecord("{}"))), chunkOption("1"))},
 		"unreadable":         {array(str("t"), array(unreadable(0)), chunkOption("1")), array(str("t"), array(unreadable(1)), chunkOption("1"))},
 		"the end of a long":  {array(str("t"), array(entry(object(str("p"), str(pad), str("n"), str("1")))), chunkOption("1")), array(str("t"), array(entry(object(str("p"), str(pad), str("n"), str("2")))), chunkOption("1"))},
+		"a marker":           {array(str("t"), array(marker("1")), chunkOption("1")), array(str("t"), array(marker("2")), chunkOption("1"))},
+		"behind 16 MiB":      {behind(`{"n":1}`), behind(`{"n":2}`)},
 		"each entry doubled": {array(str("t"), array(append(once, once...)...), chunkOption("1")), array(str("t"), array(append(twice, twice...)...), chunkOption("1"))},
 	} {
 		k := &keeper{}

@@ -102,6 +102,18 @@ func checkTag(tag []byte) error {
 	return nil
 }
 
+// checkChunk looks at the whole value of an id: nil, which stands for none, or a text that a sender can find again.
+func checkChunk(value []byte) error {
+	h, _ := readHead(value)
+	switch {
+	case h.kind != kindNil && h.kind != kindStr && h.kind != kindBin:
+		return fmt.Errorf("expected a str or bin as the chunk id, got %s", h.kind)
+	case len(value) > maxChunk:
+		return fmt.Errorf("expected a chunk id of at most %d bytes, got %d", maxChunk, len(value))
+	}
+	return nil
+}
+
 // read reads the option map, all of whose bytes are there. nil stands for none.
 func (o *option) read(b []byte) error {
 	h, _ := readHead(b)
@@ -126,8 +138,8 @@ func (o *option) read(b []byte) error {
 		pos += size
 		switch string(key) {
 		case "chunk":
-			if len(value) > maxChunk {
-				return fmt.Errorf("expected a chunk id of at most %d bytes, got %d", maxChunk, len(value))
+			if err := checkChunk(value); err != nil {
+				return err
 			}
 			if o.chunk == nil && value[0] != 0xc0 {
 				o.chunk = value
@@ -269,6 +281,9 @@ func parseJSONMessage(b []byte) (jsonMessage, error) {
 			return jsonMessage{}, err
 		}
 		m.chunk, m.cluster = o.Chunk, o.Cluster
+	}
+	if len(m.cluster) > maxCluster {
+		m.cluster = ""
 	}
 	return m, nil
 }

@@ -163,6 +163,7 @@ func (g *group) holdEntry(ctx context.Context, c *claim, b []byte) (int, error) 
 		n, err := skip(b)
 		if err == nil {
 			g.src.stats.markers.Add(1)
+			g.sample(b[:n])
 		}
 		return n, err
 	}
@@ -211,7 +212,7 @@ func (g *group) holdUnreadable(ctx context.Context, c *claim, b []byte, at time.
 	j.text = append(j.text, r.Value...)
 	r.Value = j.text[start:len(j.text):len(j.text)]
 	g.keep(j, r)
-	return nil
+	return g.claim(ctx, c, j) // it may be much longer than a record that room makes room for
 }
 
 // room returns the job that the next record goes to. Its buffer is claimed from the budget, for which it may wait.
@@ -324,6 +325,7 @@ func (g *group) sendHeld(ctx context.Context) error {
 		g.open = j
 		g.send(ctx)
 	}
+	clear(s.held) // an idle connection would keep their texts
 	s.held, s.weight = s.held[:0], 0
 	return nil
 }
@@ -334,5 +336,6 @@ func (g *group) discard(c *claim) {
 		g.src.budget.release(c, j.claimed)
 		g.src.recycle(j)
 	}
+	clear(g.stream.held)
 	g.stream = stream{held: g.stream.held[:0]}
 }

@@ -1,7 +1,10 @@
 package forward
 
 import (
+	"bytes"
+	"context"
 	"crypto/tls"
+	"net"
 	"strings"
 	"testing"
 
@@ -52,6 +55,49 @@ func TestTLS(t *testing.T) {
 			dial(t, s).Close()
 		})
 	}
+}
+
+// TestTLSFaults: what is said about a handshake that failed helps to find out why.
+func TestTLSFaults(t *testing.T) {
+	ca := listentest.NewAuthority(t)
+	cert, key, _ := ca.Issue("server")
+	s := start(t, Config{TLS: &listen.TLS{Cert: cert, Key: key}}, Settings{}, (&keeper{}).handle)
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		before := len(s.log.String())
+		c := tls.Client(dial(t, s), &tls.Config{RootCAs: listentest.NewAuthority(t).Pool(), ServerName: "127.0.0.1", MaxVersion: version})
+		if err := c.Handshake(); err == nil {
+			t.Fatal("a stranger is trusted")
+		}
+		until(t, "a hint at the authority", func() bool { return strings.Contains(s.log.String()[before:], "tls.ca_file") })
+	}
+	before := len(s.log.String())
+	c := tls.Client(&garbled{Conn: dial(t, s)}, &tls.Config{RootCAs: ca.Pool(), ServerName: "127.0.0.1"})
+	_ = c.Handshake() // the source finds the fault, perhaps later
+	until(t, "a hint at the authority", func() bool { return strings.Contains(s.log.String()[before:], "tls.ca_file") })
+	before = len(s.log.String())
+	send(t, dial(t, s), array(str("t"), array(entry(object()))))
+	until(t, "a hint at TLS", func() bool { return strings.Contains(s.log.String()[before:], "turn TLS on at the sender") })
+	if text := s.log.String()[before:]; strings.Contains(text, "tls.ca_file") {
+		t.Errorf("a sender without TLS is told of authorities: %s", text)
+	}
+	if got := tlsFault(context.DeadlineExceeded).Error(); !strings.HasPrefix(got, "no TLS handshake came within 10s") || strings.Contains(got, "context") {
+		t.Errorf("of a silent sender it says %q", got)
+	}
+}
+
+// garbled spoils what is written after the first piece, as one that refuses us in the clear looks to who has keys already.
+type garbled struct {
+	net.Conn
+	later bool
+}
+
+func (g *garbled) Write(b []byte) (int, error) {
+	b = bytes.Clone(b)
+	if g.later {
+		b[len(b)-1] ^= 1
+	}
+	g.later = true
+	return g.Conn.Write(b)
 }
 
 // TestTLSFiles: a source is not made without its identity, and says whose files they are.

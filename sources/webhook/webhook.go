@@ -9,7 +9,7 @@
 //
 //	401  no or a wrong bearer token          404  another path            405  no POST
 //	413  larger than max_record              415  an encoding other than gzip
-//	400  the encoding is broken              408  the body did not arrive in time
+//	400  the encoding is broken              408  the body did not arrive in time (Retry-After)
 //	429  too much is in hand (Retry-After)   503  not handled within 25 s, or shutting down (Retry-After)
 //
 // A body that is no JSON is none of these: it is handed on, dead-lettered and answered 200, because it would be no
@@ -42,7 +42,7 @@ type Settings struct {
 	Name string
 	// Cluster is the cluster whose API server sends.
 	Cluster string
-	// Logger is where the source logs. Default: nowhere.
+	// Logger is where the source logs, and names the source already. Default: nowhere.
 	Logger *slog.Logger
 	// MaxRecord is the largest body in bytes, before and after decompression. Default: [sources.DefaultMaxRecord].
 	MaxRecord int
