@@ -94,7 +94,8 @@ func (p *Processor) publishRoute(ctx context.Context, b *sources.Batch, r *Route
 		msgs = append(msgs, sinks.Message{ID: a.ID, Labels: a.Labels, Value: a.values[f], Headers: r.headers(a.headers, a.Trace)})
 	}
 	var refused []letter
-	err := p.publish(ctx, r.Name, r.Sink, msgs, func(m *sinks.Message, cause error) {
+	err := p.publish(ctx, r.Name, r.Sink, msgs, func(place int, cause error) {
+		m := &msgs[place]
 		refused = append(refused, letter{
 			bad: BadRecord{
 				Origin: b.Origin, Offset: -1, Index: -1, Reason: alert.ReasonSinkRefused,
@@ -143,9 +144,11 @@ func (p *Processor) formatIndex(name string) int {
 }
 
 // publish is the single place where publishing is tried again: until every message is durable or refused for good, or
-// until ctx ends. Only what failed is sent again, in its order, after a pause that doubles up to RetryMax.
-func (p *Processor) publish(ctx context.Context, name string, sink sinks.Sink, msgs []sinks.Message, refused func(*sinks.Message, error)) error {
+// until ctx ends. Only what failed is sent again, in its order, after a pause that doubles up to RetryMax. refused is told
+// the place of a message in msgs: ids may repeat.
+func (p *Processor) publish(ctx context.Context, name string, sink sinks.Sink, msgs []sinks.Message, refused func(place int, cause error)) error {
 	pause := p.cfg.RetryMin
+	var places []int // of what is sent again; nil while that is everything
 	for try := 1; len(msgs) > 0; try++ {
 		tryCtx, tried := p.cfg.Meter.Try(ctx, Try{Sink: name, Messages: len(msgs), Number: try})
 		err := sink.Publish(tryCtx, msgs)
@@ -157,18 +160,22 @@ func (p *Processor) publish(ctx context.Context, name string, sink sinks.Sink, m
 		if !errors.As(err, &failed) || len(failed.Failures) == 0 {
 			failed = sinks.AllFailed(len(msgs), false, err)
 		}
-		again := make([]sinks.Message, 0, len(failed.Failures))
+		again, stood := make([]sinks.Message, 0, len(failed.Failures)), make([]int, 0, len(failed.Failures))
 		for _, f := range failed.Failures {
-			switch {
-			case f.Index < 0 || f.Index >= len(msgs):
+			if f.Index < 0 || f.Index >= len(msgs) {
 				return p.sinkBroken(name, f.Index, len(msgs))
-			case f.Permanent:
-				refused(&msgs[f.Index], f.Err)
-			default:
-				again = append(again, msgs[f.Index])
 			}
+			place := f.Index
+			if places != nil {
+				place = places[f.Index]
+			}
+			if f.Permanent {
+				refused(place, f.Err)
+				continue
+			}
+			again, stood = append(again, msgs[f.Index]), append(stood, place)
 		}
-		msgs = again
+		msgs, places = again, stood
 		if len(msgs) == 0 {
 			return nil
 		}
@@ -220,12 +227,8 @@ func (p *Processor) publishLetters(ctx context.Context, out *outbox) error {
 			msgs[i] = p.encodeLetter(&letters[i])
 		}
 		var refused []letter
-		byID := make(map[string]*letter, len(letters)) // of the same id are only letters that say the same
-		for i := range letters {
-			byID[msgs[i].ID] = &letters[i]
-		}
-		err := p.publish(ctx, DeadLetterName, p.cfg.DeadLetter.Sink, msgs, func(m *sinks.Message, cause error) {
-			l := byID[m.ID]
+		err := p.publish(ctx, DeadLetterName, p.cfg.DeadLetter.Sink, msgs, func(place int, cause error) {
+			l := &letters[place]
 			if len(l.record) > limit {
 				refused = append(refused, l.cut(limit))
 				return

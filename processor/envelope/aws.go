@@ -160,7 +160,7 @@ func (r *Reader) truncated(b []byte, u *unit, v Visitor) {
 		}
 		whole = m.i
 	}
-	if !audit || whole == 0 {
+	if !audit && !isShortened(&f) || whole == 0 {
 		v.Fault(u.fault(Partial, "the wrapper cut the message before it could be told for an audit event"))
 		return
 	}

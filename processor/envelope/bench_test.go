@@ -59,7 +59,7 @@ func BenchmarkRead(b *testing.B) {
 	forms := []struct {
 		name    string
 		records [][]byte
-	}{{"bare", lines}, {"log", nil}, {"azure", nil}, {"eks", nil}, {"eventlist", [][]byte{list}}}
+	}{{"bare", lines}, {"log", nil}, {"azure", nil}, {"eks", nil}, {"eventlist", [][]byte{list}}, {"gzip", nil}, {"base64", nil}}
 	for _, l := range lines {
 		forms[1].records = append(forms[1].records, []byte(`{"date":1.5,"kubernetes":{"pod_name":"p"},"log":`+quote(string(l)+"\n")+`}`))
 		forms[2].records = append(forms[2].records, []byte(`{"category":"kube-audit","properties":{"log":`+quote(string(l)+"\n")+`}}`))
@@ -70,6 +70,8 @@ func BenchmarkRead(b *testing.B) {
 			messages = append(messages, string(l))
 		}
 		forms[3].records = append(forms[3].records, []byte(subscription(eksGroup, eksStream, messages...)))
+		forms[5].records = append(forms[5].records, []byte(zip(subscription(eksGroup, eksStream, messages...))))
+		forms[6].records = append(forms[6].records, []byte(`{"records":[{"data":"`+b64(messages[0])+`"}]}`))
 	}
 	for _, f := range forms {
 		b.Run(f.name, func(b *testing.B) {

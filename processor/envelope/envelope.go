@@ -14,9 +14,9 @@ const (
 	// MaxDepth is the deepest nesting of arrays and objects that counts as JSON here: 1,000 levels. Real events stay
 	// below 30.
 	MaxDepth = 1000
-	// MaxWrappers is how many wrappers may lie around an event: 4 (a Pub/Sub message around a log record around an
-	// event are two). An array or list counts as one.
-	MaxWrappers = 4
+	// MaxWrappers is how many wrappers may lie around an event: 6 (text in Kafka Connect's form around a batch of Firehose
+	// around compressed data of EKS are six). An array or list counts as one, and so do base64 and compression.
+	MaxWrappers = 6
 	// MaxInflated is how many bytes the compressed parts of one message may inflate to, together: 64 MiB.
 	MaxInflated = 64 << 20
 	// MaxItems is how many elements the lists of one message may have, together: 65,536. The API server's webhook sends

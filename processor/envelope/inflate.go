@@ -28,7 +28,7 @@ func (r *Reader) gunzip(b []byte, u unit, v Visitor) {
 		v.Fault(u.fault(Undecodable, fmt.Sprintf("gzip data of %d bytes cannot be inflated: %v", len(b), err)))
 	default:
 		u.level++
-		r.read(data, u, v)
+		r.values(data, u, v)
 	}
 }
 

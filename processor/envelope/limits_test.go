@@ -114,6 +114,7 @@ func seeds() []string {
 		`{"protoPayload":{"methodName":"io.k8s.core.v1.pods.create","resourceName":"core/v1/namespaces/a/pods/b","status":{"code":7}},"labels":{}}`,
 		`{"schema":{},"payload":` + event + `}`, "2026-11-23T01:02:09.000000000Z stdout F " + event, `{"message":{"data":"e30=","messageId":"1"}}`,
 		`{"kubernetes":{"audit":` + event + `}}`, `{"event":{"original":` + quote(event) + `}}`, "\ufeff{}", `{"awslogs":{"data":""}}`,
+		zip(event + event + "\n[" + event + `] "{}" {`), `{"log":{"offset":7},"message":{"records":[` + event + `]}}`,
 	}
 }
 

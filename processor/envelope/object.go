@@ -43,14 +43,18 @@ type list struct {
 // that only audit events have. Access logs of other programs have one or two.
 const enoughHints = 3
 
-// object reads the JSON object that begins at b[start] and must end with b.
+// object reads the JSON object that begins at b[start], and returns where the next value begins: at the end of b, unless the
+// unit is one of several values.
 //
 // It decides as early as the content allows: an event in the API server's own key order by its first bytes, another
-// order at the first key that only audit events have. Everything else is walked, and so validated, to its end.
-func (r *Reader) object(b []byte, start int, u unit, v Visitor) {
-	if head := b[start:]; len(head) > len(bareHead) && string(head[:len(bareHead)]) == bareHead {
+// order at the first key that only audit events have. Everything else is walked, and so validated, to its end; and so is
+// each of several values, since an event that is rejected early would hide those behind it.
+func (r *Reader) object(b []byte, start int, u unit, v Visitor) (next int) {
+	head := b[start:]
+	event := len(head) > len(bareHead) && string(head[:len(bareHead)]) == bareHead
+	if event && u.place == 0 {
 		u.event(head, v)
-		return
+		return len(b)
 	}
 	var (
 		m members
@@ -58,20 +62,28 @@ func (r *Reader) object(b []byte, start int, u unit, v Visitor) {
 	)
 	defer r.release(len(r.spans), len(r.lines))
 	m.open(b, start, MaxDepth)
-	for m.next() {
-		if r.member(&m, &f) {
-			u.event(b[start:], v)
-			return
+	for !event && m.next() {
+		event = r.member(&m, &f)
+	}
+	end, c := m.i, m.code
+	if event {
+		if u.place == 0 {
+			u.event(head, v)
+			return len(b)
 		}
+		end, c = scan(b, start, MaxDepth)
 	}
-	if m.code == ok && m.i != len(b) {
-		m.i, m.code = skipSpace(b, m.i), wantEnd
-	}
-	if m.code != ok {
-		v.Fault(u.broken(b, m.i, m.code))
-	} else {
+	next, c = u.end(b, start, end, c)
+	switch {
+	case c != ok:
+		v.Fault(u.broken(b, next, c))
+		return len(b)
+	case event || isShortened(&f):
+		u.event(b[start:end], v)
+	default:
 		r.classify(&f, &u, v)
 	}
+	return next
 }
 
 // member takes one member into f. It returns true as soon as the object is certain to be an audit event.
@@ -85,7 +97,7 @@ func (r *Reader) member(m *members, f *fields) bool {
 	case "verb", "stage", "requestURI", "responseStatus", "sourceIPs":
 		f.hints++
 		m.skip()
-		return f.hints >= enoughHints || isAuditEvent(f)
+		return f.hints >= enoughHints
 	case "kind":
 		slot = &f.kind
 	case "apiVersion":
@@ -149,13 +161,13 @@ func (r *Reader) member(m *members, f *fields) bool {
 	return (slot == &f.kind || slot == &f.apiVersion) && isAuditEvent(f)
 }
 
-// isAuditEvent decides by kind and apiVersion: the API group of audit, or, where shortened events lack it, the kind
-// Event together with a typical member. Core events have kind Event too, and none of those members.
-func isAuditEvent(f *fields) bool {
-	if f.apiVersion != nil {
-		return isString(f.kind, "Event") && isAuditGroup(f.apiVersion)
-	}
-	return f.hints > 0 && isString(f.kind, "Event")
+// isAuditEvent decides by kind and apiVersion. Core events have kind Event too, in another API group.
+func isAuditEvent(f *fields) bool { return isString(f.kind, "Event") && isAuditGroup(f.apiVersion) }
+
+// isShortened decides for events that lack the apiVersion, and so only once all members are known: the kind Event together
+// with a typical member.
+func isShortened(f *fields) bool {
+	return f.apiVersion == nil && f.hints > 0 && isString(f.kind, "Event")
 }
 
 // isAuditGroup: "audit.k8s.io/v1", /v1beta1, /v1alpha1. An escaped slash is possible and rare.
@@ -235,23 +247,58 @@ func lookup(object []byte, key string) []byte {
 	return nil
 }
 
-// classify decides what an object is that is no bare event at first sight. The order is from the certain to the
-// general: what a cloud writes has members that nothing else has; a log or message member is common.
-func (r *Reader) classify(f *fields, u *unit, v Visitor) {
+// shape is a wrapper that its members tell from all others.
+type shape uint8
+
+const (
+	noShape shape = iota // at best a log or message member, which is common
+	shapeEventList
+	shapeGKE
+	shapeEKS
+	shapeLambda
+	shapeRecords
+	shapeAzure
+	shapeConnect
+)
+
+// shape decides what an object is that is no bare event. The order is from the certain to the general: what a cloud
+// writes has members that nothing else has.
+func (f *fields) shape() shape {
 	switch {
 	case isString(f.kind, "EventList") && f.items.is && (f.apiVersion == nil || isAuditGroup(f.apiVersion)):
-		r.eventList(f, u, v)
+		return shapeEventList
 	case isObject(f.protoPayload):
-		r.gke(f, u, v)
+		return shapeGKE
 	case f.messageType != nil && (f.logEvents.is || isString(f.messageType, "CONTROL_MESSAGE")):
-		r.eks(f, u, v)
+		return shapeEKS
 	case isObject(f.awslogs):
-		r.encoded(lookup(f.awslogs, "data"), u, v)
+		return shapeLambda
 	case f.records.is:
-		r.records(f, u, v)
+		return shapeRecords
 	case isAzure(f):
-		r.azure(f, u, v)
+		return shapeAzure
 	case f.payload != nil && f.schema != nil && f.members == 2:
+		return shapeConnect
+	}
+	return noShape
+}
+
+// classify reads an object that is no bare event.
+func (r *Reader) classify(f *fields, u *unit, v Visitor) {
+	switch f.shape() {
+	case shapeEventList:
+		r.eventList(f, u, v)
+	case shapeGKE:
+		r.gke(f, u, v)
+	case shapeEKS:
+		r.eks(f, u, v)
+	case shapeLambda:
+		r.encoded(lookup(f.awslogs, "data"), u, v)
+	case shapeRecords:
+		r.records(f, u, v)
+	case shapeAzure:
+		r.azure(f, u, v)
+	case shapeConnect:
 		r.connect(f, u, v)
 	default:
 		r.shipped(f, u, v)
@@ -278,81 +325,4 @@ func (r *Reader) connect(f *fields, u *unit, v Visitor) {
 	u.level++
 	u.wrapper = KafkaConnect
 	r.read(f.payload, *u, v)
-}
-
-// shipped reads what log shippers write: the line in a member of its own, as text or parsed, and metadata around it.
-func (r *Reader) shipped(f *fields, u *unit, v Visitor) {
-	in := *u
-	in.level++
-	in.wrapper = Shipper
-	in.cluster = r.shipperCluster(f, u.cluster)
-	if audit := lookup(f.kubernetes, "audit"); isObject(audit) {
-		r.read(audit, in, v)
-		return
-	}
-	candidates := [...]*value{&f.log, &f.message, &f.original}
-	for _, c := range candidates {
-		if c.text != nil && looksWrapped(c.text) {
-			r.read(c.text, in, v)
-			return
-		}
-	}
-	if isObject(f.message.raw) {
-		if data := lookup(f.message.raw, "data"); len(data) > 2 && data[0] == '"' && lookup(f.message.raw, "messageId") != nil {
-			in.wrapper = u.wrapper // Pub/Sub push: the wrapper that counts is inside
-			r.encoded(data, &in, v)
-			return
-		}
-	}
-	// Filebeat's log member is metadata: beside it, the parsed line wins wherever it stands.
-	parsed := f.log.raw
-	if !isObject(parsed) || isObject(f.message.raw) && lookup(f.message.raw, "auditID") != nil {
-		parsed = f.message.raw
-	}
-	if isObject(parsed) {
-		r.read(parsed, in, v)
-		return
-	}
-	v.Fault(u.fault(Foreign, "expected an audit event or a known wrapper of one, found another object"))
-}
-
-// looksWrapped says whether the text of a log member can hold an event: it begins like an object, an array, or a line
-// of a container runtime.
-func looksWrapped(text []byte) bool {
-	start, end := trim(text)
-	if start == end {
-		return false
-	}
-	if text[start] == '{' || text[start] == '[' {
-		return true
-	}
-	_, _, is := criLine(text[start:end])
-	return is
-}
-
-// shipperCluster finds the cluster's name where shippers and OpenTelemetry's and Elastic's conventions put it.
-func (r *Reader) shipperCluster(f *fields, outer string) string {
-	for _, raw := range [...][]byte{
-		f.clusterName,
-		lookup(f.kubernetes, "cluster_name"),
-		lookup(f.kubernetes, "cluster"),
-		lookup(lookup(f.orchestrator, "cluster"), "name"),
-	} {
-		if name := r.text(raw); len(name) > 0 {
-			return r.name(name)
-		}
-	}
-	return outer
-}
-
-// encoded reads base64 data, as Pub/Sub, Kinesis, Firehose and Lambda carry messages.
-func (r *Reader) encoded(data []byte, u *unit, v Visitor) {
-	text := r.unbase64(data)
-	if text == nil {
-		v.Fault(u.fault(Undecodable, "expected base64 in the wrapper's data, found something else"))
-		return
-	}
-	in := *u
-	in.level++
-	r.read(text, in, v)
 }

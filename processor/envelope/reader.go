@@ -29,6 +29,7 @@ type unit struct {
 	cluster string
 	time    time.Time
 	wrapper Wrapper
+	place   int // among values that stand one behind the other, from 1; 0: it is the only one
 }
 
 // bareHead begins every line that an API server writes. What begins so needs no walk to be told for an audit event.
@@ -152,9 +153,9 @@ func criLine(b []byte) (text []byte, whole, is bool) {
 	return nil, false, false
 }
 
-// array reads the JSON array that begins at b[start] and must end with b, of anything that read understands, such as the batches of a shipper. Broken anywhere, it is
-// no list: nothing of it is handed out.
-func (r *Reader) array(b []byte, start int, u unit, v Visitor) {
+// array reads the JSON array that begins at b[start], of anything that read understands, such as the batches of a shipper,
+// and returns where the next value begins, as object does. Broken anywhere, it is no list: nothing of it is handed out.
+func (r *Reader) array(b []byte, start int, u unit, v Visitor) (next int) {
 	var list elements
 	list.open(b, start, MaxDepth)
 	from := len(r.spans)
@@ -168,17 +169,14 @@ func (r *Reader) array(b []byte, start int, u unit, v Visitor) {
 		events = events || e[0] == '{' || e[0] == '"'
 	}
 	defer r.release(from, len(r.lines))
-	if list.code == ok && list.i != len(b) {
-		list.i, list.code = skipSpace(b, list.i), wantEnd
-	}
-	if list.code != ok {
-		v.Fault(u.broken(b, list.i, list.code))
-		return
+	if next, list.code = u.end(b, start, list.i, list.code); list.code != ok {
+		v.Fault(u.broken(b, next, list.code))
+		return len(b)
 	}
 	to := len(r.spans)
 	if to > from && !events {
 		v.Fault(u.fault(Foreign, "expected audit events as elements of the array, found none"))
-		return
+		return next
 	}
 	for i := from; i < to; i++ {
 		e := u
@@ -190,6 +188,7 @@ func (r *Reader) array(b []byte, start int, u unit, v Visitor) {
 			v.Fault(e.fault(Foreign, "expected an audit event as an element of the array, found another value"))
 		}
 	}
+	return next
 }
 
 // release forgets the elements of lists that were read, so that the Reader holds on to no record.
