@@ -44,6 +44,7 @@ type View struct {
 	Truncated bool
 	// Folds: a child that a controller made for its own object. It raises no alert of its own where children fold.
 	// Never set on an unknown outcome and on truncated events.
+	// [Model.Folds] says the same before anything else is read; tests hold the two against each other.
 	Folds bool
 	Notes []Note
 

@@ -235,7 +235,7 @@ func (s *spanner) inflate(b *batch) ([]byte, error) {
 // what is too much only room.
 func (s *spanner) guess(b *batch) int {
 	n := len(b.records)
-	guess := n*(max(s.sixteenths, 32)+4)/16 + 1
+	var guess int
 	switch size, known := contentSize(b); {
 	case known:
 		guess = min(size, maxRatio*n)
@@ -244,7 +244,7 @@ func (s *spanner) guess(b *batch) int {
 		guess = min(maxRatio*n, 4<<20)
 	default:
 		// One batch that shrank to nothing says little about the next.
-		guess = min(guess, max(2*n+1, 4<<20))
+		guess = min(n*(max(s.sixteenths, 32)+4)/16+1, max(2*n+1, 4<<20))
 	}
 	if b.codec() == codecZstd {
 		guess += zstdSlack

@@ -3,9 +3,8 @@
 // HTTP, HTTPS and mutual TLS.
 //
 // Each POST is one record: the body as it came, decompressed, an EventList as a rule. A body of several lines that are
-// objects, as log shippers post them, is a record a line. It is answered 200 after the
-// handler has returned, and never before. Every other answer makes the API server send the batch
-// again, five times with growing pauses, and then drop it:
+// objects, as log shippers post them, is a record a line. It is answered 200 after the handler has returned, and never
+// before. Every other answer makes the API server send the batch again, five times with growing pauses, and then drop it:
 //
 //	401  no or a wrong bearer token          404  another path            405  no POST
 //	413  larger than max_record              415  an encoding other than gzip
