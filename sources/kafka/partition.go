@@ -167,7 +167,7 @@ func (p *partition) pop(ctx context.Context, b *spanner) (chunk, bool) {
 }
 
 // admit waits until another call may be made, or more be decoded. While nothing of the partition is in hand it never
-// waits, so that every partition makes progress whatever the others hold.
+// waits for memory, so that every partition makes progress whatever the others hold.
 func (p *partition) admit(ctx context.Context) error {
 	for {
 		if err := ctx.Err(); err != nil {
@@ -177,7 +177,7 @@ func (p *partition) admit(ctx context.Context) error {
 		calls := p.calls
 		p.mu.Unlock()
 		full := p.ledger.held.Load() > PartitionMemory
-		if calls == 0 || calls < PartitionCalls && !full && !p.g.s.full(0) {
+		if !p.g.commits.pauses() && (calls == 0 || calls < PartitionCalls && !full && !p.g.s.full(0)) {
 			return nil
 		}
 		select {
@@ -230,9 +230,10 @@ func (p *partition) handle(sp *span, gr *group, number uint64) {
 	p.mu.Lock()
 	p.calls--
 	p.mu.Unlock()
+	count := sp.count
 	sp.release()
 	notify(p.wake)
-	p.g.finished()
+	p.g.finished(count)
 }
 
 var errUnfinished = errors.New("a handler call ended unfinished")

@@ -200,66 +200,6 @@ func (s *Source) await(ctx context.Context) ([]string, error) {
 	return s.matching(m), nil
 }
 
-// subscribe is a member of the group until ctx ends, or other topics are wanted, which it returns.
-func (s *Source) subscribe(ctx context.Context, topics []string, h sources.Handler) ([]string, error) {
-	member, again := context.WithCancel(ctx)
-	defer again()
-	s.mu.Lock()
-	s.topics, s.wanted, s.again = topics, nil, again
-	s.mu.Unlock()
-	s.balancer.take()
-
-	revoke := min(s.settings.Drain, RevokeDrain)
-	group, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
-		ID: s.config.Group, Brokers: s.conn.Addresses(), Dialer: s.conn.Dialer(), Topics: topics,
-		GroupBalancers: []kafka.GroupBalancer{&s.balancer}, HeartbeatInterval: heartbeatEvery, SessionTimeout: sessionTimeout,
-		// All members have to be back within it, so it must hold the longest drain.
-		RebalanceTimeout: revoke + sessionTimeout, JoinGroupBackoff: 500 * time.Millisecond, StartOffset: kafka.FirstOffset,
-	})
-	if err != nil {
-		return nil, err
-	}
-	limit := func() time.Duration {
-		if ctx.Err() != nil {
-			return s.settings.Drain
-		}
-		return revoke
-	}
-	joined := false
-	began := time.Now()
-	for {
-		gen, err := group.Next(member)
-		if err == nil {
-			joined = true
-			g := s.newGeneration(ctx, gen, h)
-			s.current.Store(g)
-			s.settings.Meter.Event(Rebalanced, 1)
-			s.settings.Logger.Info("a generation of the consumer group begins", "group", gen.GroupID, "generation", gen.ID,
-				"member", gen.MemberID, "partitions", len(g.parts))
-			gen.Start(func(ctx context.Context) { g.run(ctx, limit) })
-			continue
-		}
-		if member.Err() != nil {
-			// It ends the generation, waits for its drain and last commit, and leaves.
-			return s.next(), group.Close()
-		}
-		if hopeless(err) || !joined && time.Since(began) > startTime+sessionTimeout+revoke {
-			return nil, errors.Join(fmt.Errorf("consumer group %s: %w", s.config.Group, s.conn.Explain(err)), group.Close())
-		}
-		s.log("the consumer group cannot be joined; trying again", "join", "group", s.config.Group, "error", s.conn.Explain(err))
-	}
-}
-
-// next returns what to subscribe to next.
-func (s *Source) next() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.wanted != nil {
-		return s.wanted
-	}
-	return s.topics
-}
-
 // hopeless says that trying again does not help: someone has to change something.
 func hopeless(err error) bool {
 	var (

@@ -25,7 +25,8 @@ const chaosPartitions = 6
 // no partition stays behind. EVENTS sets how many audit events go through, 200,000 unless set.
 //
 // It needs KAFKA_DIR and, to start the broker again, the command line of kafka-up in KAFKA_UP.
-func TestChaos(t *testing.T) {
+func TestChaos(test *testing.T) {
+	t := tell(test)
 	r := open(t)
 	dir, up := os.Getenv("KAFKA_DIR"), os.Getenv("KAFKA_UP")
 	if dir == "" || up == "" || len(r.brokers) < 3 {
@@ -165,10 +166,7 @@ admin: {listen: "127.0.0.1:0"}
 		}
 	}
 	repeats := len(all) - len(count)
-	letters, err := r.ends(ctx, dead, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
+	letters := r.mustEnds(t, dead, 1)
 	watching.mu.Lock()
 	defer watching.mu.Unlock()
 	t.Logf("%d alerts, %d of them repeats (%.2f %%), %d missing, %d dead letters, offsets looked at %d times, %d instances",

@@ -40,6 +40,61 @@ func build(t testing.TB) string {
 	return program
 }
 
+// told is a test whose faults are said once more at its very end, behind the logs of the instances: where only the end of
+// the output is kept, it says why.
+type told struct {
+	testing.TB
+	mu     sync.Mutex
+	faults []string
+}
+
+// tell makes it; instances launched with it write their logs before.
+func tell(t testing.TB) *told {
+	to := &told{TB: t}
+	t.Cleanup(func() {
+		to.mu.Lock()
+		defer to.mu.Unlock()
+		for _, f := range to.faults {
+			t.Logf("why it failed: %s", f)
+		}
+	})
+	return to
+}
+
+func (t *told) note(fault string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.faults = append(t.faults, fault)
+}
+
+// Errorf implements [testing.TB].
+func (t *told) Errorf(format string, args ...any) {
+	t.Helper()
+	t.note(fmt.Sprintf(format, args...))
+	t.TB.Errorf(format, args...)
+}
+
+// Error implements [testing.TB].
+func (t *told) Error(args ...any) {
+	t.Helper()
+	t.note(fmt.Sprint(args...))
+	t.TB.Error(args...)
+}
+
+// Fatalf implements [testing.TB].
+func (t *told) Fatalf(format string, args ...any) {
+	t.Helper()
+	t.note(fmt.Sprintf(format, args...))
+	t.TB.Fatalf(format, args...)
+}
+
+// Fatal implements [testing.TB].
+func (t *told) Fatal(args ...any) {
+	t.Helper()
+	t.note(fmt.Sprint(args...))
+	t.TB.Fatal(args...)
+}
+
 // instance is one running program.
 type instance struct {
 	cmd  *exec.Cmd

@@ -182,6 +182,20 @@ func (r *real) ends(ctx context.Context, topic string, partitions int) (map[int]
 	return offsets, nil
 }
 
+// mustEnds asks until there is an answer.
+func (r *real) mustEnds(t testing.TB, topic string, partitions int) map[int]int64 {
+	t.Helper()
+	for ctx := within(t, 20*time.Second); ; pause(ctx, 100*time.Millisecond) {
+		ends, err := r.ends(ctx, topic, partitions)
+		if err == nil {
+			return ends
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("the ends of %s: %v", topic, err)
+		}
+	}
+}
+
 func sum(offsets map[int]int64) (n int64) {
 	for _, o := range offsets {
 		n += o
@@ -201,15 +215,17 @@ type record struct {
 func (r *real) read(t testing.TB, topic string, partitions int) (all []record) {
 	t.Helper()
 	ctx := within(t, 60*time.Second)
-	ends, err := r.ends(ctx, topic, partitions)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for p, end := range ends {
+	for p, end := range r.mustEnds(t, topic, partitions) {
 		for offset := int64(0); offset < end; {
 			res, err := r.client.Fetch(ctx, &kafka.FetchRequest{Topic: topic, Partition: p, Offset: offset, MinBytes: 1, MaxBytes: 8 << 20, MaxWait: time.Second})
-			if err != nil || res.Error != nil {
-				t.Fatalf("reading back %s/%d: %v %v", topic, p, err, res)
+			if err == nil {
+				err = res.Error
+			}
+			if err != nil {
+				if pause(ctx, 100*time.Millisecond); ctx.Err() != nil {
+					t.Fatalf("reading back %s/%d: %v", topic, p, err)
+				}
+				continue // a connection to a broker that was killed meanwhile
 			}
 			for {
 				rec, err := res.Records.ReadRecord()

@@ -34,7 +34,8 @@ func stalled(t testing.TB) time.Duration {
 
 // TestStalledSink: the program's sink refuses for a minute while events keep coming. Nothing is lost, memory stays flat,
 // the lag grows and drains; a record that holds no event is dead-lettered with its place, and its partition goes on.
-func TestStalledSink(t *testing.T) {
+func TestStalledSink(test *testing.T) {
+	t := tell(test)
 	r := open(t)
 	if testing.Short() {
 		t.Skip("takes minutes")
