@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"cmp"
+	"encoding/binary"
 	"slices"
 	"strings"
 	"sync"
@@ -17,15 +18,31 @@ type balancer struct {
 	// missing, which would leave the group without any.
 	layout func(topics []string) []kafka.Partition
 
-	mu   sync.Mutex
-	made map[string]int // partitions by topic, nil unless an assignment was made since it was last taken
+	mu      sync.Mutex
+	made    map[string]int // partitions by topic, nil unless an assignment was made since it was last taken
+	renewed uint64
 }
 
 const balancerName = "spawnwatch-even"
 
 func (b *balancer) ProtocolName() string { return balancerName }
 
-func (b *balancer) UserData() ([]byte, error) { return nil, nil }
+// UserData is what the member tells the group with a join, besides its topics. It is nothing until it was renewed.
+func (b *balancer) UserData() ([]byte, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.renewed == 0 {
+		return nil, nil
+	}
+	return binary.BigEndian.AppendUint64(nil, b.renewed), nil
+}
+
+// renew makes the next join begin a new generation: a member that comes back as it was would be given the old one.
+func (b *balancer) renew() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.renewed++
+}
 
 // take returns what the assignment was made from, if this member made it.
 func (b *balancer) take() map[string]int {

@@ -1,26 +1,30 @@
 package kafka
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 var errDead = errors.New("the broker is dead")
 
-// coordinator takes over some requests to the group's coordinator, as soon as its field says so.
-type coordinator struct {
+// takeover answers some requests in the place of the brokers, as soon as its field says so.
+type takeover struct {
 	c      *cluster
 	mu     sync.Mutex
 	refuse func(kmsg.Request) (kmsg.Response, error, bool) // nil: none
 }
 
-func control(c *cluster, keys ...kmsg.Key) *coordinator {
-	o := &coordinator{c: c}
+func control(c *cluster, keys ...kmsg.Key) *takeover {
+	o := &takeover{c: c}
 	for _, key := range keys {
 		c.ControlKey(key.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {
 			c.KeepControl()
@@ -35,7 +39,7 @@ func control(c *cluster, keys ...kmsg.Key) *coordinator {
 	return o
 }
 
-func (o *coordinator) set(refuse func(kmsg.Request) (kmsg.Response, error, bool)) {
+func (o *takeover) set(refuse func(kmsg.Request) (kmsg.Response, error, bool)) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.refuse = refuse
@@ -132,6 +136,12 @@ func TestUnansweredCommitIsTheLast(t *testing.T) {
 	o := control(c, kmsg.OffsetCommit)
 	hung := map[int32]bool{}
 	var late atomic.Int32
+	var joins sync.Map // what the members said of themselves
+	c.ControlKey(kmsg.JoinGroup.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		joins.Store(string(req.(*kmsg.JoinGroupRequest).Protocols[0].Metadata), true)
+		return nil, nil, false
+	})
 	o.set(func(req kmsg.Request) (kmsg.Response, error, bool) {
 		generation := req.(*kmsg.OffsetCommitRequest).Generation
 		switch {
@@ -153,4 +163,152 @@ func TestUnansweredCommitIsTheLast(t *testing.T) {
 	if n := late.Load(); n > 0 {
 		t.Errorf("%d commits followed one that was left unanswered", n)
 	}
+	different := 0
+	joins.Range(func(any, any) bool { different++; return true })
+	if different != 2 {
+		t.Errorf("the member joined in %d different ways, want 2: a group gives one that comes back as it was the generation it had", different)
+	}
+}
+
+// written is an [offsetStore] that does as it is told.
+type written struct {
+	mu     sync.Mutex
+	calls  int
+	answer func() error
+}
+
+func (w *written) commit(context.Context, map[string]map[int]int64) error {
+	w.mu.Lock()
+	w.calls++
+	answer := w.answer
+	w.mu.Unlock()
+	if answer == nil {
+		return nil
+	}
+	return answer()
+}
+
+func (w *written) count() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.calls
+}
+
+func (w *written) set(answer func() error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.answer = answer
+}
+
+// committing starts a committer with one partition of which spans of one record each are finished by what it returns.
+func committing(t *testing.T, w *written) (c *committer, p *partition, finish func(records int)) {
+	c = newCommitter(w, noMeter{}, func(error) {})
+	p = &partition{topic: "audit", wake: make(chan struct{}, 1)}
+	c.parts = []*partition{p}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c.run(ctx)
+	}()
+	t.Cleanup(func() {
+		stop()
+		<-done
+	})
+	end := int64(0)
+	return c, p, func(records int) {
+		for range records {
+			end++
+			p.track.finish(p.track.begin(end), nil)
+		}
+		c.finished(records)
+	}
+}
+
+// TestCommitsFollowTheLoad: few records wait for the next tick, many for the gap.
+func TestCommitsFollowTheLoad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &written{}
+		_, _, finish := committing(t, w)
+		began := time.Now()
+		finish(commitRecords - 1)
+		time.Sleep(commitEvery - time.Millisecond)
+		if w.count() != 0 {
+			t.Errorf("%d commits before the first tick, want none", w.count())
+		}
+		finish(1)
+		synctest.Wait()
+		if w.count() != 1 {
+			t.Fatalf("%d commits after %d records, want 1", w.count(), commitRecords)
+		}
+		for range 100 {
+			finish(commitRecords)
+			time.Sleep(time.Millisecond)
+		}
+		if n, most := w.count(), 1+int(time.Since(began)/commitGap)+int(time.Since(began)/commitEvery); n < 4 || n > most {
+			t.Errorf("%d commits in %v under load, want 4 to %d", n, time.Since(began), most)
+		}
+	})
+}
+
+// TestCallsGoOnAfterACommit that hung, or failed, for however long: whoever was told to pause is woken.
+func TestCallsGoOnAfterACommit(t *testing.T) {
+	for name, pause := range map[string]time.Duration{"at once": time.Second, "at the limit": commitHold + commitEvery, "late": 2 * commitHold} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := &written{}
+				back := time.Now().Add(pause)
+				w.set(func() error {
+					if time.Now().Before(back) {
+						return kafka.NotCoordinatorForGroup
+					}
+					return nil
+				})
+				c, p, finish := committing(t, w)
+				finish(1)
+				time.Sleep(commitEvery + time.Millisecond)
+				if !c.pauses() {
+					t.Fatal("calls go on though a commit has failed")
+				}
+				for limit := time.After(commitHold); c.pauses(); {
+					select {
+					case <-p.wake:
+					case <-limit:
+						t.Fatal("calls pause for longer than they may")
+					}
+				}
+			})
+		})
+	}
+	t.Run("slow", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			w := &written{}
+			w.set(func() error { time.Sleep(time.Second); return nil })
+			c, p, finish := committing(t, w)
+			finish(1)
+			time.Sleep(commitEvery + commitSlow - time.Millisecond)
+			if c.pauses() {
+				t.Error("calls pause while a commit takes no longer than usual")
+			}
+			time.Sleep(2 * time.Millisecond)
+			if !c.pauses() {
+				t.Error("calls go on while a commit hangs")
+			}
+			for c.pauses() {
+				<-p.wake
+			}
+		})
+	})
+	t.Run("refused", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			w := &written{}
+			w.set(func() error { return kafka.UnknownTopicOrPartition })
+			c, _, finish := committing(t, w)
+			finish(1)
+			time.Sleep(10 * commitEvery)
+			if c.pauses() || w.count() < 5 {
+				t.Errorf("pauses: %v after %d commits that waiting does not help", c.pauses(), w.count())
+			}
+		})
+	})
 }

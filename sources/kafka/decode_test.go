@@ -63,8 +63,9 @@ func newRig(t testing.TB, settings Settings) *rig {
 		t.Fatal(err)
 	}
 	r := &rig{s: s, sink: newSink()}
-	g := &generation{s: s, commits: newCommitter(s, nil), handler: r.sink.handle, route: make(chan struct{}, 1), idle: make(chan struct{}, 1)}
+	g := &generation{s: s, handler: r.sink.handle, route: make(chan struct{}, 1), idle: make(chan struct{}, 1)}
 	g.callCtx, g.abandon = context.WithCancel(t.Context())
+	g.commits = newCommitter(nil, s.settings.Meter, nil)
 	r.p = g.newPartition("t", 0, 0)
 	return r
 }

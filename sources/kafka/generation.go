@@ -34,9 +34,10 @@ type generation struct {
 	callCtx context.Context
 	abandon context.CancelFunc
 
-	commits  *committer
-	fetchers map[int32]*fetcher // the router's alone
-	running  sync.WaitGroup     // fetchers and works
+	coordinator *coordinator
+	commits     *committer
+	fetchers    map[int32]*fetcher // the router's alone
+	running     sync.WaitGroup     // fetchers and works
 	// assigned is the number of partitions by topic that the assignment was made from, nil unless we made it.
 	assigned map[string]int
 }
@@ -45,7 +46,7 @@ type generation struct {
 func (s *Source) newGeneration(ctx context.Context, gen *kafka.Generation, h sources.Handler) *generation {
 	g := &generation{
 		s: s, gen: gen, handler: h, route: make(chan struct{}, 1), idle: make(chan struct{}, 1),
-		commits: newCommitter(s, gen), fetchers: map[int32]*fetcher{}, assigned: s.balancer.take(),
+		coordinator: newCoordinator(s, gen), fetchers: map[int32]*fetcher{}, assigned: s.balancer.take(),
 	}
 	g.callCtx, g.abandon = context.WithCancel(context.WithoutCancel(ctx))
 	for topic, list := range gen.Assignments {
@@ -54,12 +55,13 @@ func (s *Source) newGeneration(ctx context.Context, gen *kafka.Generation, h sou
 		}
 	}
 	slices.SortFunc(g.parts, comparePartitions)
+	g.commits = newCommitter(g.coordinator, s.settings.Meter, g.commitFailed)
 	g.commits.parts = g.parts
 	return g
 }
 
-// run works until ctx, the generation's, ends; then it drains, commits for the last time and returns. limits is asked at
-// that moment for how long the calls in hand may take, and until when the last commit may be tried.
+// run works until ctx, the generation's, ends; then it drains, commits for the last time and returns. limits says then for
+// how long the calls in hand may take, and all with the last commit; it may say otherwise later.
 func (g *generation) run(ctx context.Context, limits func() (drain, commit time.Duration)) {
 	defer g.abandon()
 	ctx, stop := context.WithCancel(ctx)
@@ -72,23 +74,32 @@ func (g *generation) run(ctx context.Context, limits func() (drain, commit time.
 		defer stop() // ends when the assignment has to be made anew
 		g.routes(ctx)
 	})
+	g.coordinator.first = g.s.findCoordinator(ctx)
 	lost := g.commits.run(ctx)
 	stop()
 	router.Wait()
 	g.running.Wait()
-	drain, commit := limits()
-	deadline := time.Now().Add(commit)
+	ended := time.Now()
 	if !lost {
+		drain, _ := limits()
 		lost = g.drain(drain)
 	}
 	g.abandon()
 	if !lost {
-		g.commits.last(context.WithoutCancel(ctx), deadline)
+		g.commits.last(context.WithoutCancel(ctx), func() time.Time {
+			_, commit := limits()
+			return ended.Add(commit)
+		})
 	}
 	for _, p := range g.parts {
 		p.track.close() // after it nothing of this generation is committed
 		g.s.settings.Meter.Lag(p.topic, p.id, -1)
 	}
+}
+
+// commitFailed logs it.
+func (g *generation) commitFailed(err error) {
+	g.s.log("offsets could not be committed", "commit", "group", g.gen.GroupID, "generation", g.gen.ID, "over", gone(err), "error", g.s.conn.Explain(err))
 }
 
 // drain waits until all calls have returned, or the limit has passed. Kafka-go's heartbeats have ended with the
@@ -106,7 +117,7 @@ func (g *generation) drain(limit time.Duration) (lost bool) {
 		select {
 		case <-g.idle:
 		case <-beat.C:
-			g.commits.beat(g.callCtx)
+			g.coordinator.beat(g.callCtx)
 			if gone(g.commits.commit(g.callCtx)) {
 				return true
 			}

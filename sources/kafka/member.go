@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/segmentio/kafka-go"
-	"github.com/segmentio/kafka-go/protocol/leavegroup"
 
 	"github.com/spawnwatch/spawnwatch/sources"
 )
@@ -33,14 +33,15 @@ func (s *Source) subscribe(ctx context.Context, topics []string, h sources.Handl
 	s.balancer.take()
 
 	revoke := min(s.settings.Drain, RevokeDrain)
-	conns := connections{dial: s.conn.Dialer().DialFunc}
+	conns := newConnections(s.conn.Dialer().DialFunc)
+	defer conns.close()
 	dialer := *s.conn.Dialer()
 	dialer.DialFunc = conns.open
 	group, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
 		ID: s.config.Group, Brokers: s.conn.Addresses(), Dialer: &dialer, Topics: topics,
 		GroupBalancers: []kafka.GroupBalancer{&s.balancer}, HeartbeatInterval: heartbeatEvery, SessionTimeout: sessionTimeout,
 		// All members have to be back within it, so it must hold the longest drain.
-		RebalanceTimeout: revoke + sessionTimeout, JoinGroupBackoff: 500 * time.Millisecond, StartOffset: kafka.FirstOffset,
+		RebalanceTimeout: revoke + sessionTimeout, Timeout: answerTime, JoinGroupBackoff: 500 * time.Millisecond, StartOffset: kafka.FirstOffset,
 	})
 	if err != nil {
 		return nil, err
@@ -53,7 +54,7 @@ func (s *Source) subscribe(ctx context.Context, topics []string, h sources.Handl
 	}
 	var active atomic.Bool // a generation is at work
 	id := ""               // the member's, as far as known
-	leave := func() error { return s.leave(group, &conns, &active, id) }
+	leave := func() error { return s.leave(group, conns, &active, id) }
 	began := time.Now()
 	for {
 		gen, err := group.Next(member)
@@ -82,37 +83,25 @@ func (s *Source) subscribe(ctx context.Context, topics []string, h sources.Handl
 }
 
 // leave ends the membership: the generation, if there is one, drains and commits for the last time. A join that waits for
-// the other members of the group is broken off, since kafka-go would wait with it, and the group told.
+// the other members of the group is broken off, since kafka-go would wait with it.
 func (s *Source) leave(group *kafka.ConsumerGroup, conns *connections, active *atomic.Bool, id string) error {
 	closed := make(chan error, 1)
 	go func() { closed <- group.Close() }()
-	broken := false
 	ticker := time.NewTicker(leaveEvery)
 	defer ticker.Stop()
 	for {
-		// Without a generation at work kafka-go joins, or leaves, which takes milliseconds.
+		// Without a generation at work kafka-go dials, joins, or leaves, which takes milliseconds.
 		if !active.Load() {
-			broken = conns.close() || broken
+			conns.close()
 		}
 		select {
 		case err := <-closed:
-			if broken && id != "" {
-				s.sendLeave(id)
+			if id != "" {
+				s.leaveGroup(id) // kafka-go may have been kept from it
 			}
 			return err
 		case <-ticker.C:
 		}
-	}
-}
-
-// sendLeave tells the group that a member has left. It may fail: then the group misses it after the session timeout.
-func (s *Source) sendLeave(id string) {
-	ctx, cancel := context.WithTimeout(context.Background(), leaveEvery)
-	defer cancel()
-	if coordinator := s.findCoordinator(ctx); coordinator >= 0 {
-		_, _ = s.conn.RoundTrip(ctx, coordinator, &leavegroup.Request{
-			GroupID: s.config.Group, Members: []leavegroup.RequestMember{{MemberID: id}},
-		})
 	}
 }
 
@@ -129,8 +118,11 @@ func (s *Source) next() []string {
 // connections are those that kafka-go has opened for a membership.
 type connections struct {
 	dial func(ctx context.Context, network, address string) (net.Conn, error)
+
 	mu   sync.Mutex
 	live map[*connection]struct{}
+	life context.Context // of the dials
+	end  context.CancelFunc
 }
 
 type connection struct {
@@ -138,7 +130,19 @@ type connection struct {
 	of *connections
 }
 
+func newConnections(dial func(ctx context.Context, network, address string) (net.Conn, error)) *connections {
+	c := &connections{dial: dial, live: map[*connection]struct{}{}}
+	c.life, c.end = context.WithCancel(context.Background())
+	return c
+}
+
 func (c *connections) open(ctx context.Context, network, address string) (net.Conn, error) {
+	c.mu.Lock()
+	life := c.life
+	c.mu.Unlock()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(life, cancel)()
 	conn, err := c.dial(ctx, network, address)
 	if err != nil {
 		return nil, err
@@ -146,11 +150,18 @@ func (c *connections) open(ctx context.Context, network, address string) (net.Co
 	made := &connection{Conn: conn, of: c}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.live == nil {
-		c.live = map[*connection]struct{}{}
-	}
 	c.live[made] = struct{}{}
 	return made, nil
+}
+
+// Read implements [net.Conn]. What cannot be read from any more is closed: kafka-go leaves that to the garbage collector
+// where a TLS handshake fails.
+func (c *connection) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		_ = c.Close()
+	}
+	return n, err
 }
 
 // Close implements [net.Conn].
@@ -161,14 +172,15 @@ func (c *connection) Close() error {
 	return c.Conn.Close()
 }
 
-// close breaks off whatever waits on one, and says whether there was any.
-func (c *connections) close() bool {
+// close breaks off whatever is dialled, or waits for an answer.
+func (c *connections) close() {
 	c.mu.Lock()
 	live := c.live
-	c.live = nil
+	c.live = map[*connection]struct{}{}
+	c.end()
+	c.life, c.end = context.WithCancel(context.Background())
 	c.mu.Unlock()
 	for conn := range live {
 		_ = conn.Conn.Close()
 	}
-	return len(live) > 0
 }

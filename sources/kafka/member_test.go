@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -14,8 +15,8 @@ import (
 // with it, and is missed by nobody.
 func TestStopDuringARebalance(t *testing.T) {
 	t.Parallel()
-	closed := make(chan struct{})
-	t.Cleanup(func() { <-closed }) // it may wait in a join, which the end of the cluster ends
+	var closing sync.WaitGroup
+	t.Cleanup(closing.Wait) // of the other member, which may wait in a join that the end of the cluster ends
 	c := newCluster(t)
 	s, m := newSink(), &meter{}
 	r := startSource(t, c.config("audit"), Settings{Meter: m}, s.handle)
@@ -38,10 +39,7 @@ func TestStopDuringARebalance(t *testing.T) {
 	gen.Start(func(context.Context) { <-release })
 	defer func() {
 		close(release)
-		go func() {
-			defer close(closed)
-			_ = other.Close()
-		}()
+		closing.Go(func() { _ = other.Close() })
 	}()
 	eventually(t, "the second generation", func() bool { return m.count(Rebalanced) == 2 })
 
@@ -62,4 +60,7 @@ func TestStopDuringARebalance(t *testing.T) {
 	eventually(t, "the leave of the first", func() bool {
 		return len(c.GroupInfo("spawnwatch").Members) <= 2 // the third was not told an id yet that it could leave with
 	})
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("after %v the first member was missed, and had not left", took)
+	}
 }
