@@ -78,7 +78,7 @@ type sinkConfig struct {
 	// Name is how logs and metrics call the sink. Default: its kind.
 	Name  string    `yaml:"name"`
 	Kinds sinkKinds `yaml:",inline"`
-	// Format is native (default), ocsf, ecs or falco.
+	// Format is that of the alerts: native (default), ocsf, ecs or falco.
 	Format string `yaml:"format"`
 	// MinSeverity leaves out alerts below it: informational (default), low, medium, high or critical.
 	MinSeverity string `yaml:"min_severity"`
@@ -104,7 +104,8 @@ type rulesConfig struct {
 	Aliases map[string][]string `yaml:"aliases"`
 	// Placeholders are the values of %name% in rules that use |expand.
 	Placeholders map[string][]string `yaml:"placeholders"`
-	// Children is fold (default) or alert.
+	// Children is fold (default: a workload that a controller made for its own object is counted, and raises no alert beside
+	// its owner's) or alert (each raises one).
 	Children string `yaml:"children"`
 	// Controllers are more users whose children fold.
 	Controllers []string `yaml:"controllers"`
@@ -125,7 +126,8 @@ type workloadConfig struct {
 type processorConfig struct {
 	// Workers is how many batches are computed at once; 0 (default): one per processor.
 	Workers int `yaml:"workers"`
-	// Validation is candidates (default) or all.
+	// Validation is candidates (default: the frame of every event is checked, and all bytes of those that may alert) or all
+	// (every byte of every event).
 	Validation string `yaml:"validate"`
 	// Drain is how long calls in hand may go on after shutdown began; default 20s.
 	Drain time.Duration `yaml:"drain"`

@@ -44,6 +44,9 @@ func (c *comments) of(typ reflect.Type, field string) string {
 		c.load(inner.PkgPath())
 		text = c.docs[inner.PkgPath()+"."+inner.Name()][""]
 		text = strings.TrimPrefix(strings.TrimPrefix(text, inner.Name()+" is "), inner.Name()+" are ")
+		text = strings.TrimPrefix(text, "what a user says about ")
+		// YAML has no zero values, and the words of a type are no keys.
+		return strings.TrimSpace(regexp.MustCompile(`The zero value of [^.]*\.`).ReplaceAllString(text, ""))
 	}
 	for other := range typ.Fields() {
 		key, _ := strictyaml.Key(other)

@@ -62,7 +62,11 @@ func schemaOf(v reflect.Value, doc func(reflect.Type, string) string) *Schema {
 	case reflect.Bool:
 		return &Schema{Type: []string{"boolean", "string"}, Default: v.Bool()}
 	case reflect.Int, reflect.Int32, reflect.Int64:
-		return &Schema{Type: []string{"integer", "string"}, Default: v.Int()}
+		s := &Schema{Type: []string{"integer", "string"}}
+		if v.Int() != 0 { // 0 stands for a default that the field's own package knows
+			s.Default = v.Int()
+		}
+		return s
 	case reflect.Float64:
 		return &Schema{Type: []string{"number", "string"}}
 	default:
