@@ -28,8 +28,9 @@ const (
 
 // offsetStore is where a generation's offsets are committed. One goroutine at a time uses it.
 type offsetStore interface {
-	// commit writes offsets by topic and partition. It is not ended with ctx once it has sent them, but ends by itself.
-	commit(ctx context.Context, due map[string]map[int]int64) error
+	// commit writes offsets by topic and partition, and ends by itself. What was not written it takes out of due; the error
+	// says why.
+	commit(due map[string]map[int]int64) error
 }
 
 // committer commits the finished prefixes of one generation's partitions. All but pauses and finished belongs to one
@@ -109,7 +110,7 @@ func (c *committer) run(ctx context.Context) (lost bool) {
 				c.lag()
 			}
 		}
-		err := c.commit(ctx)
+		err := c.commit()
 		if gone(err) {
 			return true
 		}
@@ -129,18 +130,18 @@ func (c *committer) lag() {
 	}
 }
 
-// last commits for the last time. Where the coordinator is away it is waited for, until the time that limit says then.
-func (c *committer) last(ctx context.Context, limit func() time.Time) {
+// last commits for the last time. Where the coordinator is away it is waited for, until the deadline or the end of ctx.
+func (c *committer) last(ctx context.Context, deadline time.Time) {
 	for wait := firstBackoff; ; wait = min(2*wait, maxBackoff) {
-		err := c.commit(ctx)
-		if err == nil || !moving(err) || time.Until(limit()) < wait || sleep(ctx, wait) != nil {
+		err := c.commit()
+		if err == nil || !moving(err) || time.Until(deadline) < wait || sleep(ctx, wait) != nil {
 			return
 		}
 	}
 }
 
 // commit commits what is due.
-func (c *committer) commit(ctx context.Context) error {
+func (c *committer) commit() error {
 	c.records.Store(0)
 	due := map[string]map[int]int64{}
 	for _, p := range c.parts {
@@ -158,20 +159,21 @@ func (c *committer) commit(ctx context.Context) error {
 		return nil
 	}
 	c.begun.CompareAndSwap(0, time.Now().UnixNano())
-	err := c.to.commit(ctx, due)
-	switch {
-	case err == nil:
-		c.meter.Event(Committed, 1)
-		for _, p := range c.parts {
-			if offset, ok := due[p.topic][int(p.id)]; ok {
-				p.track.wrote(offset)
-			}
+	err := c.to.commit(due)
+	written := false
+	for _, p := range c.parts {
+		if offset, ok := due[p.topic][int(p.id)]; ok {
+			p.track.wrote(offset)
+			written = true
 		}
-		c.resume()
-	case moving(err):
+	}
+	if written {
+		c.meter.Event(Committed, 1)
+	}
+	if moving(err) {
 		c.failing.Store(true)
 		c.wake() // commitHold may have passed
-	default:
+	} else {
 		c.resume() // waiting does not help
 	}
 	if err != nil {

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -11,7 +12,12 @@ import (
 
 	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/spawnwatch/spawnwatch/internal/kafkaconn"
+	"github.com/spawnwatch/spawnwatch/internal/listen/listentest"
+	"github.com/spawnwatch/spawnwatch/sources"
 )
 
 var errDead = errors.New("the broker is dead")
@@ -170,6 +176,101 @@ func TestUnansweredCommitIsTheLast(t *testing.T) {
 	}
 }
 
+// TestBrokenConnectionCostsNoCommit: the connection to the coordinator ends with a call in hand. What that call handled is
+// committed on another one, at once and not as if the coordinator were hanging.
+func TestBrokenConnectionCostsNoCommit(t *testing.T) {
+	ca := listentest.NewAuthority(t)
+	for name, secure := range map[string]bool{"plain": false, "tls": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var opts []kfake.Opt
+			if secure {
+				cert, key, _ := ca.Issue("localhost")
+				pair, err := tls.LoadX509KeyPair(cert, key)
+				if err != nil {
+					t.Fatal(err)
+				}
+				opts = append(opts, kfake.TLS(&tls.Config{Certificates: []tls.Certificate{pair}}))
+			}
+			c := newCluster(t, opts...)
+			config := c.config("audit")
+			if secure {
+				config.TLS = &kafkaconn.TLS{CA: ca.File()}
+				c.client.Transport.(*kafka.Transport).TLS = &tls.Config{RootCAs: ca.Pool()}
+			}
+			c.produce(t, "audit", 0, 0, records(0, 10)...)
+			s, m := newSink(), &meter{}
+			begun, release := make(chan struct{}), make(chan struct{})
+			var once sync.Once
+			r := startSource(t, config, Settings{Meter: m}, func(ctx context.Context, b *sources.Batch) error {
+				once.Do(func() { close(begun) })
+				select {
+				case <-release:
+					return s.handle(ctx, b)
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			})
+			<-begun
+			var beats atomic.Int32
+			c.ControlKey(kmsg.Heartbeat.Int16(), func(kmsg.Request) (kmsg.Response, error, bool) {
+				c.KeepControl()
+				switch beats.Add(1) {
+				case 1:
+					return nil, errDead, true // ends the generation
+				case 2:
+					close(release) // this one is the drain's
+				}
+				return nil, nil, false
+			})
+			eventually(t, "the commit", func() bool { return c.committed("spawnwatch") == 10 })
+			eventually(t, "another generation", func() bool { return m.count(Rebalanced) == 2 })
+			c.produce(t, "audit", 0, 0, records(10, 20)...)
+			got := s.await(t, "20 records", atLeast(20))
+			r.finish(t)
+			for i, x := range got {
+				if x.offset != int64(i) {
+					t.Fatalf("record %d has offset %d: something was read twice", i, x.offset)
+				}
+			}
+		})
+	}
+}
+
+// TestOneRefusedPartitionHoldsUpNoOther: its offset cannot be committed, those of others are, and calls go on.
+func TestOneRefusedPartitionHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, kfake.SeedTopics(1, "deleted"))
+	c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Topic: "deleted", Err: kerr.UnknownTopicOrPartition, Count: -1})
+	s, m := newSink(), &meter{}
+	r := startSource(t, c.config("audit", "deleted"), Settings{Meter: m}, s.handle)
+	c.produce(t, "deleted", 0, 0, records(0, 5)...)
+	eventually(t, "a commit that fails", func() bool { return m.count(CommitFailed) > 0 })
+	for i := range 5 {
+		c.produce(t, "audit", 0, 0, records(5*i, 5*i+5)...)
+		eventually(t, "the commit", func() bool { return c.committed("spawnwatch") == 5*i+5 })
+	}
+	s.await(t, "30 records", atLeast(30))
+	r.finish(t)
+	if n := m.count(Rebalanced); n != 1 {
+		t.Errorf("%d generations, want 1", n)
+	}
+	if m.count(Committed) == 0 {
+		t.Error("what was written with the refused one does not count as committed")
+	}
+}
+
+func TestWorseError(t *testing.T) {
+	order := []error{nil, kafka.UnknownTopicOrPartition, kafka.NotCoordinatorForGroup, kafka.IllegalGeneration}
+	for i, a := range order {
+		for j, b := range order {
+			if got, want := worse(a, b), order[max(i, j)]; !errors.Is(got, want) || got == nil && want != nil {
+				t.Errorf("of %v and %v %v is said to be worse, want %v", a, b, got, want)
+			}
+		}
+	}
+}
+
 // written is an [offsetStore] that does as it is told.
 type written struct {
 	mu     sync.Mutex
@@ -177,7 +278,7 @@ type written struct {
 	answer func() error
 }
 
-func (w *written) commit(context.Context, map[string]map[int]int64) error {
+func (w *written) commit(due map[string]map[int]int64) error {
 	w.mu.Lock()
 	w.calls++
 	answer := w.answer
@@ -185,7 +286,11 @@ func (w *written) commit(context.Context, map[string]map[int]int64) error {
 	if answer == nil {
 		return nil
 	}
-	return answer()
+	err := answer()
+	if err != nil {
+		clear(due)
+	}
+	return err
 }
 
 func (w *written) count() int {

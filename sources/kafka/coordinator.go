@@ -30,11 +30,12 @@ const answerTime = 7 * time.Second
 // and so move the offset back. Such a broker gets no more commits of the generation, and the next generation is made to
 // have another number, by which the broker tells it from this one. A broker that was replaced cannot do that.
 type coordinator struct {
-	s   *Source
-	gen *kafka.Generation
+	s    *Source
+	gen  *kafka.Generation
+	life context.Context // of what is sent to it
 
 	first      int32   // who was it when the generation began, -1: not known
-	broken     bool    // the generation's own connection, which lives as long as it
+	own        bool    // on connections of our own, since the generation's has failed: it keeps one as long as it lives
 	id         int32   // who is it since then, -1: to be found
 	unanswered []int32 // who left a commit unanswered, -1: whoever it was
 }
@@ -45,29 +46,33 @@ var errUnanswered = errors.New("the coordinator has left a commit unanswered, an
 // errBack is errUnanswered, of a coordinator that answers again: no other one will come.
 var errBack = fmt.Errorf("%w: it answers again, and the next generation can commit", errUnanswered)
 
-func newCoordinator(s *Source, gen *kafka.Generation) *coordinator {
-	return &coordinator{s: s, gen: gen, first: -1, id: -1}
+func newCoordinator(life context.Context, s *Source, gen *kafka.Generation) *coordinator {
+	return &coordinator{s: s, gen: gen, life: life, first: -1, id: -1}
 }
 
-// commit commits through the generation and, once its connection is broken, to whoever is the coordinator then: the
-// generation is good as long as the group knows it, and its last commit is what saves its records from being repeated.
-func (c *coordinator) commit(ctx context.Context, due map[string]map[int]int64) error {
-	if !c.broken {
+// commit commits through the generation and, once that has failed, to whoever is the coordinator then: the generation is
+// good as long as the group knows it, and its last commit is what saves its records from being repeated.
+func (c *coordinator) commit(due map[string]map[int]int64) error {
+	if !c.own {
 		err := c.gen.CommitOffsets(due)
-		if err == nil || !moving(err) {
+		if err == nil {
+			return nil
+		}
+		if gone(err) {
+			clear(due)
 			return err
 		}
-		c.broken = true
+		c.own = true
 		c.doubt(err, c.first)
 	}
-	// Not ended with the generation: what was sent is waited for, so that no commit overtakes another.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTime)
+	ctx, cancel := context.WithTimeout(c.life, answerTime)
 	defer cancel()
 	if err := c.locate(ctx); err != nil {
+		clear(due)
 		return err
 	}
 	err := c.write(ctx, due)
-	if err != nil {
+	if moving(err) {
 		c.doubt(err, c.id)
 		c.id = -1
 	}
@@ -92,11 +97,11 @@ func (c *coordinator) locate(ctx context.Context) error {
 		return fmt.Errorf("no broker knows the coordinator: %w", kafka.GroupCoordinatorNotAvailable)
 	case !slices.Contains(c.unanswered, c.id) && !slices.Contains(c.unanswered, -1):
 		return nil
-	case c.beat(ctx):
+	case c.beat():
 		return errBack
 	}
 	c.id = -1
-	return fmt.Errorf("%w: %w", errUnanswered, kafka.RequestTimedOut)
+	return errUnanswered
 }
 
 // write commits on a connection of our own.
@@ -111,26 +116,37 @@ func (c *coordinator) write(ctx context.Context, due map[string]map[int]int64) e
 	}
 	res, err := c.s.conn.RoundTrip(ctx, c.id, req)
 	if err != nil {
+		clear(due)
 		return err
 	}
 	answer, ok := res.(*offsetcommit.Response)
 	if !ok {
+		clear(due)
 		return fmt.Errorf("expected an answer to an offset commit, got %T", res)
 	}
 	for _, t := range answer.Topics {
 		for _, p := range t.Partitions {
 			if p.ErrorCode != 0 {
-				return kafka.Error(p.ErrorCode)
+				delete(due[t.Name], int(p.PartitionIndex))
+				err = worse(err, kafka.Error(p.ErrorCode))
 			}
 		}
 	}
-	return nil
+	return err
+}
+
+// worse picks of the errors of two partitions the one that says more of the whole group.
+func worse(a, b error) error {
+	if gone(a) || moving(a) && !gone(b) || a != nil && !gone(b) && !moving(b) {
+		return a
+	}
+	return b
 }
 
 // beat tells the group that we live, when kafka-go's heartbeats have ended, and says whether the coordinator has answered.
 // What it answers, that there is a rebalance or that we are no member any more, shows in the next commit as well.
-func (c *coordinator) beat(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, heartbeatEvery)
+func (c *coordinator) beat() bool {
+	ctx, cancel := context.WithTimeout(c.life, heartbeatEvery)
 	defer cancel()
 	if c.id < 0 {
 		c.id = c.s.findCoordinator(ctx)
@@ -194,10 +210,16 @@ func moving(err error) bool {
 }
 
 // settled says that the peer is not at work on the request that failed: it has answered, or closed the connection, or was
-// never there, or has not got all of the request.
+// never there, or has not got all of the request. (A proxy in between may close a connection for itself; the broker behind
+// it then has the request for milliseconds, and the next commit takes longer to get there.)
 func settled(err error) bool {
 	var code kafka.Error
 	var op *net.OpError
-	return errors.As(err, &code) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) ||
-		errors.As(err, &op) && (op.Op == "write" || op.Op == "dial")
+	if errors.As(err, &code) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) {
+		return true
+	}
+	if errors.As(err, &op) {
+		return op.Op == "write" || op.Op == "dial"
+	}
+	return errors.Is(err, net.ErrClosed) // of a TLS connection that was closed before the write
 }

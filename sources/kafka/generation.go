@@ -33,6 +33,9 @@ type generation struct {
 	// callCtx is that of the handler calls: it lives until the drain is over.
 	callCtx context.Context
 	abandon context.CancelFunc
+	// commitCtx is that of the commits: it lives until nobody waits for them any more.
+	commitCtx context.Context
+	cut       context.CancelFunc
 
 	coordinator *coordinator
 	commits     *committer
@@ -46,9 +49,11 @@ type generation struct {
 func (s *Source) newGeneration(ctx context.Context, gen *kafka.Generation, h sources.Handler) *generation {
 	g := &generation{
 		s: s, gen: gen, handler: h, route: make(chan struct{}, 1), idle: make(chan struct{}, 1),
-		coordinator: newCoordinator(s, gen), fetchers: map[int32]*fetcher{}, assigned: s.balancer.take(),
+		fetchers: map[int32]*fetcher{}, assigned: s.balancer.take(),
 	}
 	g.callCtx, g.abandon = context.WithCancel(context.WithoutCancel(ctx))
+	g.commitCtx, g.cut = context.WithCancel(context.WithoutCancel(ctx))
+	g.coordinator = newCoordinator(g.commitCtx, s, gen)
 	for topic, list := range gen.Assignments {
 		for _, a := range list {
 			g.parts = append(g.parts, g.newPartition(topic, int32(a.ID), a.Offset))
@@ -61,8 +66,9 @@ func (s *Source) newGeneration(ctx context.Context, gen *kafka.Generation, h sou
 }
 
 // run works until ctx, the generation's, ends; then it drains, commits for the last time and returns. limits says then for
-// how long the calls in hand may take, and all with the last commit; it may say otherwise later.
+// how long the calls in hand may take, and all with the last commit.
 func (g *generation) run(ctx context.Context, limits func() (drain, commit time.Duration)) {
+	defer g.cut()
 	defer g.abandon()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -79,17 +85,14 @@ func (g *generation) run(ctx context.Context, limits func() (drain, commit time.
 	stop()
 	router.Wait()
 	g.running.Wait()
-	ended := time.Now()
+	drain, commit := limits()
+	deadline := time.Now().Add(commit)
 	if !lost {
-		drain, _ := limits()
 		lost = g.drain(drain)
 	}
 	g.abandon()
 	if !lost {
-		g.commits.last(context.WithoutCancel(ctx), func() time.Time {
-			_, commit := limits()
-			return ended.Add(commit)
-		})
+		g.commits.last(g.commitCtx, deadline)
 	}
 	for _, p := range g.parts {
 		p.track.close() // after it nothing of this generation is committed
@@ -108,7 +111,7 @@ func (g *generation) commitFailed(err error) {
 func (g *generation) drain(limit time.Duration) (lost bool) {
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
-	if gone(g.commits.commit(g.callCtx)) {
+	if gone(g.commits.commit()) {
 		return true
 	}
 	beat := time.NewTicker(heartbeatEvery)
@@ -117,8 +120,8 @@ func (g *generation) drain(limit time.Duration) (lost bool) {
 		select {
 		case <-g.idle:
 		case <-beat.C:
-			g.coordinator.beat(g.callCtx)
-			if gone(g.commits.commit(g.callCtx)) {
+			g.coordinator.beat()
+			if gone(g.commits.commit()) {
 				return true
 			}
 		case <-timer.C:

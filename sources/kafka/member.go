@@ -2,10 +2,10 @@ package kafka
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +19,11 @@ const (
 	// joinTime is how long the first join may fail before Run gives up. It is long enough for another coordinator to be
 	// elected, members that vanished to be missed and a rebalance to wait for all of the others.
 	joinTime = 2 * time.Minute
+	// refusedTime is how long a member that was in the group believes in an error that only somebody else can mend: a broker
+	// that dies in the middle of a login looks like a wrong password.
+	refusedTime = 30 * time.Second
+	// lastTime is how long after its limit the last commit may still come.
+	lastTime = time.Second
 	// leaveEvery is how often a membership that ends looks whether it is stuck.
 	leaveEvery = time.Second
 )
@@ -33,10 +38,10 @@ func (s *Source) subscribe(ctx context.Context, topics []string, h sources.Handl
 	s.balancer.take()
 
 	revoke := min(s.settings.Drain, RevokeDrain)
-	conns := newConnections(s.conn.Dialer().DialFunc)
-	defer conns.close()
 	dialer := *s.conn.Dialer()
-	dialer.DialFunc = conns.open
+	conns := newConnections(dialer.DialFunc, dialer.TLS)
+	defer conns.close()
+	dialer.DialFunc, dialer.TLS = conns.open, nil
 	group, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
 		ID: s.config.Group, Brokers: s.conn.Addresses(), Dialer: &dialer, Topics: topics,
 		GroupBalancers: []kafka.GroupBalancer{&s.balancer}, HeartbeatInterval: heartbeatEvery, SessionTimeout: sessionTimeout,
@@ -52,22 +57,26 @@ func (s *Source) subscribe(ctx context.Context, topics []string, h sources.Handl
 		}
 		return revoke, max(revoke, coordinatorTime)
 	}
-	var active atomic.Bool // a generation is at work
-	id := ""               // the member's, as far as known
-	leave := func() error { return s.leave(group, conns, &active, id) }
+	id := "" // the member's, as far as known
+	var active atomic.Int32
+	leave := func() error {
+		_, limit := limits()
+		return s.leave(group, conns, &active, id, limit)
+	}
 	began := time.Now()
+	refused := time.Time{} // since when there is nothing but errors that trying again does not help
 	for {
 		gen, err := group.Next(member)
 		if err == nil {
-			id = gen.MemberID
+			id, refused = gen.MemberID, time.Time{}
 			g := s.newGeneration(ctx, gen, h)
 			s.current.Store(g)
 			s.settings.Meter.Event(Rebalanced, 1)
 			s.settings.Logger.Info("a generation of the consumer group begins", "group", gen.GroupID, "generation", gen.ID,
 				"member", gen.MemberID, "partitions", len(g.parts))
-			active.Store(true)
+			active.Add(1)
 			gen.Start(func(ctx context.Context) {
-				defer active.Store(false)
+				defer active.Add(-1)
 				g.run(ctx, limits)
 			})
 			continue
@@ -75,23 +84,31 @@ func (s *Source) subscribe(ctx context.Context, topics []string, h sources.Handl
 		if member.Err() != nil {
 			return s.next(), leave()
 		}
-		if hopeless(err) || id == "" && time.Since(began) > joinTime {
+		switch {
+		case !hopeless(err):
+			refused = time.Time{}
+		case refused.IsZero():
+			refused = time.Now()
+		}
+		if id == "" && (!refused.IsZero() || time.Since(began) > joinTime) || !refused.IsZero() && time.Since(refused) > refusedTime {
 			return nil, errors.Join(fmt.Errorf("consumer group %s: %w", s.config.Group, s.conn.Explain(err)), leave())
 		}
 		s.log("the consumer group cannot be joined; trying again", "join", "group", s.config.Group, "error", s.conn.Explain(err))
 	}
 }
 
-// leave ends the membership: the generation, if there is one, drains and commits for the last time. A join that waits for
-// the other members of the group is broken off, since kafka-go would wait with it.
-func (s *Source) leave(group *kafka.ConsumerGroup, conns *connections, active *atomic.Bool, id string) error {
+// leave ends the membership: the generation, if there is one, drains and commits for the last time, which is cut off some
+// time after the limit. active counts generations at work. A join is broken off, since it may have to wait for all the
+// other members of the group.
+func (s *Source) leave(group *kafka.ConsumerGroup, conns *connections, active *atomic.Int32, id string, limit time.Duration) error {
 	closed := make(chan error, 1)
 	go func() { closed <- group.Close() }()
 	ticker := time.NewTicker(leaveEvery)
 	defer ticker.Stop()
+	late := time.After(limit + lastTime)
 	for {
-		// Without a generation at work kafka-go dials, joins, or leaves, which takes milliseconds.
-		if !active.Load() {
+		// Without a generation at work kafka-go dials or joins; or leaves the group, which takes it milliseconds.
+		if active.Load() == 0 {
 			conns.close()
 		}
 		select {
@@ -101,6 +118,11 @@ func (s *Source) leave(group *kafka.ConsumerGroup, conns *connections, active *a
 			}
 			return err
 		case <-ticker.C:
+		case <-late:
+			if g := s.current.Load(); g != nil {
+				g.cut()
+			}
+			conns.close()
 		}
 	}
 }
@@ -117,7 +139,8 @@ func (s *Source) next() []string {
 
 // connections are those that kafka-go has opened for a membership.
 type connections struct {
-	dial func(ctx context.Context, network, address string) (net.Conn, error)
+	dial   func(ctx context.Context, network, address string) (net.Conn, error)
+	secure *tls.Config // nil: they do not speak TLS
 
 	mu   sync.Mutex
 	live map[*connection]struct{}
@@ -130,12 +153,13 @@ type connection struct {
 	of *connections
 }
 
-func newConnections(dial func(ctx context.Context, network, address string) (net.Conn, error)) *connections {
-	c := &connections{dial: dial, live: map[*connection]struct{}{}}
+func newConnections(dial func(ctx context.Context, network, address string) (net.Conn, error), secure *tls.Config) *connections {
+	c := &connections{dial: dial, secure: secure, live: map[*connection]struct{}{}}
 	c.life, c.end = context.WithCancel(context.Background())
 	return c
 }
 
+// open implements [kafka.Dialer.DialFunc]. The TLS handshake is made here: kafka-go leaves the connection open when it fails.
 func (c *connections) open(ctx context.Context, network, address string) (net.Conn, error) {
 	c.mu.Lock()
 	life := c.life
@@ -147,21 +171,24 @@ func (c *connections) open(ctx context.Context, network, address string) (net.Co
 	if err != nil {
 		return nil, err
 	}
+	if c.secure != nil {
+		config := c.secure
+		if config.ServerName == "" {
+			config = config.Clone()
+			config.ServerName, _, _ = net.SplitHostPort(address)
+		}
+		safe := tls.Client(conn, config)
+		if err := safe.HandshakeContext(ctx); err != nil {
+			_ = conn.Close()
+			return nil, err
+		}
+		conn = safe
+	}
 	made := &connection{Conn: conn, of: c}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.live[made] = struct{}{}
 	return made, nil
-}
-
-// Read implements [net.Conn]. What cannot be read from any more is closed: kafka-go leaves that to the garbage collector
-// where a TLS handshake fails.
-func (c *connection) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
-	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-		_ = c.Close()
-	}
-	return n, err
 }
 
 // Close implements [net.Conn].

@@ -2,6 +2,10 @@ package kafka
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -9,6 +13,8 @@ import (
 
 	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/spawnwatch/spawnwatch/internal/listen/listentest"
 )
 
 // TestStopDuringARebalance: the group waits for a member that has work in hand; another one that has to stop does not wait
@@ -62,5 +68,71 @@ func TestStopDuringARebalance(t *testing.T) {
 	})
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("after %v the first member was missed, and had not left", took)
+	}
+}
+
+// TestStopWhileTheCoordinatorHangs takes no longer than the drain and a little.
+func TestStopWhileTheCoordinatorHangs(t *testing.T) {
+	for name, keys := range map[string][]kmsg.Key{
+		"commits": {kmsg.OffsetCommit}, "all": {kmsg.OffsetCommit, kmsg.Heartbeat, kmsg.JoinGroup, kmsg.SyncGroup, kmsg.LeaveGroup},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newCluster(t)
+			o := control(c, keys...)
+			c.produce(t, "audit", 0, 0, records(0, 5)...)
+			s := newSink()
+			r := startSource(t, c.config("audit"), Settings{Drain: time.Second}, s.handle)
+			eventually(t, "the commit", func() bool { return c.committed("spawnwatch") == 5 })
+			var hangs atomic.Bool
+			o.set(func(req kmsg.Request) (kmsg.Response, error, bool) {
+				if req.Key() == kmsg.OffsetCommit.Int16() {
+					hangs.Store(true)
+				}
+				return nil, nil, true
+			})
+			c.produce(t, "audit", 0, 0, records(5, 10)...)
+			eventually(t, "a commit that hangs", hangs.Load)
+			began := time.Now()
+			r.finish(t)
+			if took := time.Since(began); took > 5*time.Second {
+				t.Errorf("it took %v to stop, with a drain of 1 s", took)
+			}
+		})
+	}
+}
+
+// TestFailedHandshakeLeavesNoConnection open, however often a member that cannot join tries again.
+func TestFailedHandshakeLeavesNoConnection(t *testing.T) {
+	ca, other := listentest.NewAuthority(t), listentest.NewAuthority(t)
+	cert, key, _ := ca.Issue("localhost")
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	ended := make(chan error, 1)
+	go func() {
+		conn, err := l.Accept()
+		if err == nil {
+			_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+			_ = tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{pair}}).Handshake() // fails
+			_, err = conn.Read(make([]byte, 1))                                                  // what is left after the alert: nothing
+		}
+		ended <- err
+	}()
+	conns := newConnections((&net.Dialer{}).DialContext, &tls.Config{RootCAs: other.Pool()})
+	if _, err := conns.open(t.Context(), "tcp", l.Addr().String()); err == nil {
+		t.Fatal("a certificate of an unknown authority is trusted")
+	}
+	if err := <-ended; !errors.Is(err, io.EOF) {
+		t.Errorf("the peer sees %v, want the end of the connection", err)
+	}
+	if len(conns.live) != 0 {
+		t.Errorf("%d connections are kept", len(conns.live))
 	}
 }
