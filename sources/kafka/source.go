@@ -6,7 +6,8 @@
 // by the generation that owns the partition.
 //
 // A generation of the group is one [generation]: a router that knows the leaders, a fetcher for each broker, and for
-// each [partition] a goroutine that makes [span]s out of what was fetched. A [tracker] knows what may be committed.
+// each [partition] a goroutine that makes [span]s out of what was fetched. A [tracker] knows what may be committed, the
+// [committer] when, and the [coordinator] to whom.
 // Locks are never held together: a partition's is taken and let go before anything else is called.
 package kafka
 
