@@ -111,7 +111,7 @@ func New(cfg Config, settings Settings) (*Source, error) {
 		config:    cfg,
 		settings:  settings,
 		hostname:  cfg.Hostname,
-		random:    rand.Reader,
+		random:    randomText{rand.Reader},
 		budget:    newBudget(settings.Memory),
 		answered:  newAnswered(answeredChunks),
 		slots:     make(chan struct{}, settings.Calls),

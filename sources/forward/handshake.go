@@ -20,7 +20,20 @@ type challenge struct {
 	salt []byte
 }
 
-// newChallenge makes a challenge out of random bytes.
+// randomText reads random bytes as 64 different characters of ASCII: six bits each, which makes 96 of a nonce.
+type randomText struct{ bytes io.Reader }
+
+// Read implements [io.Reader].
+func (r randomText) Read(b []byte) (int, error) {
+	const characters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	n, err := r.bytes.Read(b)
+	for i := range b[:n] {
+		b[i] = characters[b[i]&63]
+	}
+	return n, err
+}
+
+// newChallenge makes a challenge out of what random gives.
 func newChallenge(random io.Reader, users []User) (c challenge, err error) {
 	if _, err = io.ReadFull(random, c.nonce[:]); err == nil && len(users) > 0 {
 		c.salt = make([]byte, 16)
@@ -29,8 +42,8 @@ func newChallenge(random io.Reader, users []User) (c challenge, err error) {
 	return c, err
 }
 
-// appendHelo appends HELO: ["HELO", {"nonce", "auth", "keepalive"}]. Nonce and salt are raw bytes in a str, as other
-// servers send them.
+// appendHelo appends HELO: ["HELO", {"nonce", "auth", "keepalive"}]. Nonce and salt are a str, as in the specification, and
+// text, since a client in JavaScript or Python makes text of a str before it computes the digest.
 func (c *challenge) appendHelo(dst []byte) []byte {
 	dst = append(dst, 0x92)
 	dst = appendStr(dst, "HELO")

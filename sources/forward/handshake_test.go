@@ -35,6 +35,11 @@ func (c client) ping(t testing.TB, helo []byte) []byte {
 		return v
 	}
 	nonce, auth := after("\xa5nonce"), after("\xa4auth")
+	for _, b := range slices.Concat(nonce, auth) {
+		if b < ' ' || b > '~' {
+			t.Fatalf("HELO %q holds bytes that are no text", helo)
+		}
+	}
 	const salt = "0123456789abcdef"
 	password := ""
 	if len(auth) > 0 {
@@ -322,7 +327,7 @@ func TestRandomFails(t *testing.T) {
 
 func FuzzHandshake(f *testing.F) {
 	cfg := Config{SharedKey: "s3cr3t", Users: []User{{"u", "p"}}}
-	c, err := newChallenge(rand.Reader, cfg.Users)
+	c, err := newChallenge(randomText{rand.Reader}, cfg.Users)
 	if err != nil {
 		f.Fatal(err)
 	}
