@@ -37,6 +37,7 @@ type generation struct {
 	commitCtx context.Context
 	cut       context.CancelFunc
 
+	callers     *callers
 	coordinator *coordinator
 	commits     *committer
 	fetchers    map[int32]*fetcher // the router's alone
@@ -53,6 +54,7 @@ func (s *Source) newGeneration(ctx context.Context, gen *kafka.Generation, h sou
 	}
 	g.callCtx, g.abandon = context.WithCancel(context.WithoutCancel(ctx))
 	g.commitCtx, g.cut = context.WithCancel(context.WithoutCancel(ctx))
+	g.callers = newCallers(&s.calls, g.callCtx.Done())
 	g.coordinator = newCoordinator(g.commitCtx, s, gen)
 	for topic, list := range gen.Assignments {
 		for _, a := range list {

@@ -195,13 +195,11 @@ func (p *partition) call(sp *span) {
 	p.mu.Unlock()
 	sp.pending.Store(int32(len(sp.groups)))
 	for i := range sp.groups {
-		p.g.s.calls.Add(1)
-		go p.handle(sp, &sp.groups[i], number)
+		p.g.callers.make(call{p, sp, &sp.groups[i], number})
 	}
 }
 
 func (p *partition) handle(sp *span, gr *group, number uint64) {
-	defer p.g.s.calls.Done()
 	b := sources.Batch{Origin: p.origin, Records: gr.records}
 	if gr.cluster != "" {
 		b.Origin.Cluster = gr.cluster
@@ -227,11 +225,11 @@ func (p *partition) handle(sp *span, gr *group, number uint64) {
 		fault = errUnfinished
 	}
 	p.track.finish(number, fault)
+	count := sp.count
+	sp.release()
 	p.mu.Lock()
 	p.calls--
 	p.mu.Unlock()
-	count := sp.count
-	sp.release()
 	notify(p.wake)
 	p.g.finished(count)
 }
