@@ -11,7 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/spawnwatch/spawnwatch/internal/listen/listentest"
+	"github.com/spawnwatch/spawnwatch/internal/certtest"
 )
 
 func TestTLSFaults(t *testing.T) {
@@ -42,7 +42,7 @@ func TestTLSFaults(t *testing.T) {
 }
 
 func TestTLSFiles(t *testing.T) {
-	ca := listentest.NewAuthority(t)
+	ca := certtest.NewAuthority(t)
 	cert, key, _ := ca.Issue("server")
 	notPEM := filepath.Join(t.TempDir(), "x")
 	if err := os.WriteFile(notPEM, []byte("x"), 0o600); err != nil {
@@ -66,7 +66,7 @@ func TestTLSFiles(t *testing.T) {
 // TestTLSFilesChange renews the certificate under a running listener.
 func TestTLSFilesChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ca := listentest.NewAuthority(t)
+		ca := certtest.NewAuthority(t)
 		cert, key, first := ca.Issue("server")
 		var failures []error
 		id, err := NewIdentity(TLS{Cert: cert, Key: key}, func(err error) { failures = append(failures, err) })

@@ -8,12 +8,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spawnwatch/spawnwatch/internal/certtest"
 	"github.com/spawnwatch/spawnwatch/internal/listen"
-	"github.com/spawnwatch/spawnwatch/internal/listen/listentest"
 )
 
 func TestTLS(t *testing.T) {
-	ca := listentest.NewAuthority(t)
+	ca := certtest.NewAuthority(t)
 	cert, key, _ := ca.Issue("server")
 	clientCert, clientKey, _ := ca.Issue("client")
 	pair, err := tls.LoadX509KeyPair(clientCert, clientKey)
@@ -59,12 +59,12 @@ func TestTLS(t *testing.T) {
 
 // TestTLSFaults: what is said about a handshake that failed helps to find out why.
 func TestTLSFaults(t *testing.T) {
-	ca := listentest.NewAuthority(t)
+	ca := certtest.NewAuthority(t)
 	cert, key, _ := ca.Issue("server")
 	s := start(t, Config{TLS: &listen.TLS{Cert: cert, Key: key}}, Settings{}, (&keeper{}).handle)
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		before := len(s.log.String())
-		c := tls.Client(dial(t, s), &tls.Config{RootCAs: listentest.NewAuthority(t).Pool(), ServerName: "127.0.0.1", MaxVersion: version})
+		c := tls.Client(dial(t, s), &tls.Config{RootCAs: certtest.NewAuthority(t).Pool(), ServerName: "127.0.0.1", MaxVersion: version})
 		if err := c.Handshake(); err == nil {
 			t.Fatal("a stranger is trusted")
 		}
@@ -102,7 +102,7 @@ func (g *garbled) Write(b []byte) (int, error) {
 
 // TestTLSFiles: a source is not made without its identity, and says whose files they are.
 func TestTLSFiles(t *testing.T) {
-	cert, key, _ := listentest.NewAuthority(t).Issue("server")
+	cert, key, _ := certtest.NewAuthority(t).Issue("server")
 	_, err := New(Config{Listen: ":0", TLS: &listen.TLS{Cert: cert + "x", Key: key}}, Settings{Name: "audit"})
 	if err == nil || !strings.Contains(err.Error(), `source "audit" (forward): tls.cert: stat`) {
 		t.Errorf("got %v", err)

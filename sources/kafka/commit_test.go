@@ -15,8 +15,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/spawnwatch/spawnwatch/internal/certtest"
 	"github.com/spawnwatch/spawnwatch/internal/kafkaconn"
-	"github.com/spawnwatch/spawnwatch/internal/listen/listentest"
 	"github.com/spawnwatch/spawnwatch/sources"
 )
 
@@ -179,7 +179,7 @@ func TestUnansweredCommitIsTheLast(t *testing.T) {
 // TestBrokenConnectionCostsNoCommit: the connection to the coordinator ends with a call in hand. What that call handled is
 // committed on another one, at once and not as if the coordinator were hanging.
 func TestBrokenConnectionCostsNoCommit(t *testing.T) {
-	ca := listentest.NewAuthority(t)
+	ca := certtest.NewAuthority(t)
 	for name, secure := range map[string]bool{"plain": false, "tls": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -14,7 +14,7 @@ import (
 	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/spawnwatch/spawnwatch/internal/listen/listentest"
+	"github.com/spawnwatch/spawnwatch/internal/certtest"
 )
 
 // TestStopDuringARebalance: the group waits for a member that has work in hand; another one that has to stop does not wait
@@ -104,7 +104,7 @@ func TestStopWhileTheCoordinatorHangs(t *testing.T) {
 
 // TestFailedHandshakeLeavesNoConnection open, however often a member that cannot join tries again.
 func TestFailedHandshakeLeavesNoConnection(t *testing.T) {
-	ca, other := listentest.NewAuthority(t), listentest.NewAuthority(t)
+	ca, other := certtest.NewAuthority(t), certtest.NewAuthority(t)
 	cert, key, _ := ca.Issue("localhost")
 	pair, err := tls.LoadX509KeyPair(cert, key)
 	if err != nil {

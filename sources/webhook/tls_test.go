@@ -6,12 +6,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spawnwatch/spawnwatch/internal/certtest"
 	"github.com/spawnwatch/spawnwatch/internal/listen"
-	"github.com/spawnwatch/spawnwatch/internal/listen/listentest"
 )
 
 func TestTLS(t *testing.T) {
-	ca := listentest.NewAuthority(t)
+	ca := certtest.NewAuthority(t)
 	cert, key, _ := ca.Issue("server")
 	clientCert, clientKey, _ := ca.Issue("client")
 	pair, err := tls.LoadX509KeyPair(clientCert, clientKey)
@@ -67,7 +67,7 @@ func TestTLS(t *testing.T) {
 
 // TestTLSFiles: a source is not made without its identity, and says whose files they are.
 func TestTLSFiles(t *testing.T) {
-	cert, key, _ := listentest.NewAuthority(t).Issue("server")
+	cert, key, _ := certtest.NewAuthority(t).Issue("server")
 	_, err := New(Config{Listen: ":0", TLS: &listen.TLS{Cert: cert + "x", Key: key}}, Settings{Name: "audit"})
 	if err == nil || !strings.Contains(err.Error(), `source "audit" (webhook): tls.cert: stat`) {
 		t.Errorf("got %v", err)

@@ -1,5 +1,5 @@
-// Package listentest makes certificates for the tests of what listens.
-package listentest
+// Package certtest makes certificates for the tests of what speaks TLS.
+package certtest
 
 import (
 	"crypto/ecdsa"
