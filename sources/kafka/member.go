@@ -2,11 +2,8 @@ package kafka
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -63,12 +60,12 @@ func (s *Source) subscribe(ctx context.Context, topics []string, h sources.Handl
 		_, limit := limits()
 		return s.leave(group, conns, &active, id, limit)
 	}
-	began := time.Now()
-	refused := time.Time{} // since when there is nothing but errors that trying again does not help
+	patience := patience{began: time.Now()}
 	for {
 		gen, err := group.Next(member)
 		if err == nil {
-			id, refused = gen.MemberID, time.Time{}
+			id = gen.MemberID
+			patience.succeeded()
 			g := s.newGeneration(ctx, gen, h)
 			s.current.Store(g)
 			s.settings.Meter.Event(Rebalanced, 1)
@@ -84,13 +81,7 @@ func (s *Source) subscribe(ctx context.Context, topics []string, h sources.Handl
 		if member.Err() != nil {
 			return s.next(), leave()
 		}
-		switch {
-		case !hopeless(err):
-			refused = time.Time{}
-		case refused.IsZero():
-			refused = time.Now()
-		}
-		if id == "" && (!refused.IsZero() || time.Since(began) > joinTime) || !refused.IsZero() && time.Since(refused) > refusedTime {
+		if patience.over(err) {
 			return nil, errors.Join(fmt.Errorf("consumer group %s: %w", s.config.Group, s.conn.Explain(err)), leave())
 		}
 		s.log("the consumer group cannot be joined; trying again", "join", "group", s.config.Group, "error", s.conn.Explain(err))
@@ -137,77 +128,24 @@ func (s *Source) next() []string {
 	return s.topics
 }
 
-// connections are those that kafka-go has opened for a membership.
-type connections struct {
-	dial   func(ctx context.Context, network, address string) (net.Conn, error)
-	secure *tls.Config // nil: they do not speak TLS
-
-	mu   sync.Mutex
-	live map[*connection]struct{}
-	life context.Context // of the dials
-	end  context.CancelFunc
+// patience says how long errors of joining the group are borne.
+type patience struct {
+	began   time.Time
+	joined  bool      // the member was in the group
+	refused time.Time // since when there are only errors that trying again does not help
 }
 
-type connection struct {
-	net.Conn
-	of *connections
-}
+// succeeded notes a generation.
+func (p *patience) succeeded() { p.joined, p.refused = true, time.Time{} }
 
-func newConnections(dial func(ctx context.Context, network, address string) (net.Conn, error), secure *tls.Config) *connections {
-	c := &connections{dial: dial, secure: secure, live: map[*connection]struct{}{}}
-	c.life, c.end = context.WithCancel(context.Background())
-	return c
-}
-
-// open implements [kafka.Dialer.DialFunc]. The TLS handshake is made here: kafka-go leaves the connection open when it fails.
-func (c *connections) open(ctx context.Context, network, address string) (net.Conn, error) {
-	c.mu.Lock()
-	life := c.life
-	c.mu.Unlock()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(life, cancel)()
-	conn, err := c.dial(ctx, network, address)
-	if err != nil {
-		return nil, err
+// over notes an error, and says whether it is one too many.
+func (p *patience) over(err error) bool {
+	switch {
+	case !hopeless(err):
+		p.refused = time.Time{}
+		return !p.joined && time.Since(p.began) > joinTime
+	case p.refused.IsZero():
+		p.refused = time.Now()
 	}
-	if c.secure != nil {
-		config := c.secure
-		if config.ServerName == "" {
-			config = config.Clone()
-			config.ServerName, _, _ = net.SplitHostPort(address)
-		}
-		safe := tls.Client(conn, config)
-		if err := safe.HandshakeContext(ctx); err != nil {
-			_ = conn.Close()
-			return nil, err
-		}
-		conn = safe
-	}
-	made := &connection{Conn: conn, of: c}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.live[made] = struct{}{}
-	return made, nil
-}
-
-// Close implements [net.Conn].
-func (c *connection) Close() error {
-	c.of.mu.Lock()
-	delete(c.of.live, c)
-	c.of.mu.Unlock()
-	return c.Conn.Close()
-}
-
-// close breaks off whatever is dialled, or waits for an answer.
-func (c *connections) close() {
-	c.mu.Lock()
-	live := c.live
-	c.live = map[*connection]struct{}{}
-	c.end()
-	c.life, c.end = context.WithCancel(context.Background())
-	c.mu.Unlock()
-	for conn := range live {
-		_ = conn.Conn.Close()
-	}
+	return !p.joined || time.Since(p.refused) > refusedTime
 }

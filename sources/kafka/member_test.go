@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -135,4 +136,33 @@ func TestFailedHandshakeLeavesNoConnection(t *testing.T) {
 	if len(conns.live) != 0 {
 		t.Errorf("%d connections are kept", len(conns.live))
 	}
+}
+
+func TestPatience(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := patience{began: time.Now()}
+		if p.over(kafka.NotCoordinatorForGroup) {
+			t.Error("a first join that fails for a reason that may pass ends the source")
+		}
+		time.Sleep(joinTime + time.Second)
+		if !p.over(kafka.NotCoordinatorForGroup) {
+			t.Error("a first join may fail without end")
+		}
+		p = patience{began: time.Now()}
+		if !p.over(kafka.SASLAuthenticationFailed) {
+			t.Error("a wrong password is not believed at the start")
+		}
+		p.succeeded()
+		time.Sleep(2 * joinTime)
+		if p.over(kafka.NotCoordinatorForGroup) || p.over(kafka.SASLAuthenticationFailed) {
+			t.Error("a member that was in the group has no patience")
+		}
+		time.Sleep(refusedTime + time.Second)
+		if !p.over(kafka.SASLAuthenticationFailed) {
+			t.Error("a member that is refused goes on without end")
+		}
+		if p.over(kafka.NotCoordinatorForGroup) || p.over(kafka.SASLAuthenticationFailed) {
+			t.Error("errors count that lie before one of another kind")
+		}
+	})
 }
