@@ -96,7 +96,7 @@ func TestStopWhileTheCoordinatorHangs(t *testing.T) {
 			eventually(t, "a commit that hangs", hangs.Load)
 			began := time.Now()
 			r.finish(t)
-			if took := time.Since(began); took > 5*time.Second {
+			if took := time.Since(began); took > 6*time.Second { // the program itself waits for 5 s longer than the drain
 				t.Errorf("it took %v to stop, with a drain of 1 s", took)
 			}
 		})
