@@ -66,7 +66,7 @@ func reference(b *strings.Builder, path string, s *strictyaml.Schema) {
 func kindOf(p *strictyaml.Schema) string {
 	switch {
 	case p.Items != nil:
-		return "list of " + strings.TrimSuffix(kindOf(p.Items), "s") + "s"
+		return "list of " + kindOf(p.Items) + "s"
 	case p.Pattern != "":
 		return "duration"
 	case p.Properties != nil:

@@ -20,7 +20,7 @@ type balancer struct {
 
 	mu      sync.Mutex
 	made    map[string]int // partitions by topic, nil unless an assignment was made since it was last taken
-	renewed uint64
+	renewed uint64         // how often renew was called
 }
 
 const balancerName = "spawnwatch-even"

@@ -9,9 +9,9 @@ import (
 // callers are the goroutines that make a generation's handler calls. Some of them are kept for the next call, with the
 // stack that they have grown: that of a call is deep, and growing it again each time was 3 % of the whole program's cost.
 type callers struct {
-	running *sync.WaitGroup
+	running *sync.WaitGroup // counts all of them
 	done    <-chan struct{} // ends those that wait
-	calls   chan call
+	calls   chan call       // to one that waits
 	waiting atomic.Int32
 	keep    int32 // how many may wait
 }
@@ -28,8 +28,8 @@ func newCallers(running *sync.WaitGroup, done <-chan struct{}) *callers {
 	return &callers{running: running, done: done, calls: make(chan call), keep: int32(4 * runtime.GOMAXPROCS(0))}
 }
 
-// make makes a call, in a goroutine that waits or else in a new one.
-func (c *callers) make(call call) {
+// start has a call made, by a goroutine that waits or else by a new one.
+func (c *callers) start(call call) {
 	select {
 	case c.calls <- call:
 	default:

@@ -21,9 +21,8 @@ const (
 	// commitHold is the longest that the calls of a generation wait for a commit. It outlasts the election of another
 	// coordinator; when offsets cannot be written for longer, alerts that may be repeated are better than none.
 	commitHold = 15 * time.Second
-	// coordinatorTime is how long the last commit waits for another coordinator when the process goes on. A broker that died
-	// is missed after 9 s (broker.session.timeout.ms), and before there is another one nobody can join the group either.
-	coordinatorTime = 15 * time.Second
+	// lagEvery is how often the lag is reported.
+	lagEvery = time.Second
 )
 
 // offsetStore is where a generation's offsets are committed. One goroutine at a time uses it.
@@ -48,8 +47,8 @@ type committer struct {
 	waits   atomic.Bool  // somebody was told to pause
 }
 
-func newCommitter(to offsetStore, meter Meter, told func(error)) *committer {
-	return &committer{to: to, meter: meter, told: told, soon: make(chan struct{}, 1)}
+func newCommitter(to offsetStore, parts []*partition, meter Meter, told func(error)) *committer {
+	return &committer{to: to, parts: parts, meter: meter, told: told, soon: make(chan struct{}, 1)}
 }
 
 // finished is told how many more records are through.

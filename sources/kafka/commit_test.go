@@ -51,6 +51,16 @@ func (o *takeover) set(refuse func(kmsg.Request) (kmsg.Response, error, bool)) {
 	o.refuse = refuse
 }
 
+// inOrder says that nothing was read twice, or left out.
+func inOrder(t *testing.T, got []seen) {
+	t.Helper()
+	for i, x := range got {
+		if x.offset != int64(i) {
+			t.Fatalf("record %d has offset %d: something was read twice, or left out", i, x.offset)
+		}
+	}
+}
+
 // TestLastCommitFindsTheNewCoordinator: the coordinator dies with work finished and not committed. The generation ends, for
 // kafka-go's heartbeats fail, but the group still knows it: what is finished is committed to the next coordinator, and
 // nothing is read twice.
@@ -87,11 +97,7 @@ func TestLastCommitFindsTheNewCoordinator(t *testing.T) {
 	c.produce(t, "audit", 0, 0, records(20, 30)...)
 	got := s.await(t, "30 records", atLeast(30))
 	r.finish(t)
-	for i, x := range got {
-		if x.offset != int64(i) {
-			t.Fatalf("record %d has offset %d: something was read twice", i, x.offset)
-		}
-	}
+	inOrder(t, got)
 }
 
 // TestCallsPauseWhileCommitsFail: what would be published meanwhile would be repeated.
@@ -228,11 +234,7 @@ func TestBrokenConnectionCostsNoCommit(t *testing.T) {
 			c.produce(t, "audit", 0, 0, records(10, 20)...)
 			got := s.await(t, "20 records", atLeast(20))
 			r.finish(t)
-			for i, x := range got {
-				if x.offset != int64(i) {
-					t.Fatalf("record %d has offset %d: something was read twice", i, x.offset)
-				}
-			}
+			inOrder(t, got)
 		})
 	}
 }
@@ -307,9 +309,8 @@ func (w *written) set(answer func() error) {
 
 // committing starts a committer with one partition of which spans of one record each are finished by what it returns.
 func committing(t *testing.T, w *written) (c *committer, p *partition, finish func(records int)) {
-	c = newCommitter(w, noMeter{}, func(error) {})
 	p = &partition{topic: "audit", wake: make(chan struct{}, 1)}
-	c.parts = []*partition{p}
+	c = newCommitter(w, []*partition{p}, noMeter{}, func(error) {})
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {

@@ -29,7 +29,7 @@ func newConnections(dial func(ctx context.Context, network, address string) (net
 	return c
 }
 
-// open implements [kafka.Dialer.DialFunc]. The TLS handshake is made here: kafka-go leaves the connection open when it fails.
+// open is kafka-go's DialFunc. The TLS handshake is made here: kafka-go leaves the connection open when it fails.
 func (c *connections) open(ctx context.Context, network, address string) (net.Conn, error) {
 	c.mu.Lock()
 	life := c.life
@@ -57,6 +57,10 @@ func (c *connections) open(ctx context.Context, network, address string) (net.Co
 	made := &connection{Conn: conn, of: c}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if err := life.Err(); err != nil { // broken off since
+		_ = conn.Close()
+		return nil, err
+	}
 	c.live[made] = struct{}{}
 	return made, nil
 }

@@ -137,10 +137,22 @@ func (c *coordinator) write(ctx context.Context, due map[string]map[int]int64) e
 
 // worse picks of the errors of two partitions the one that says more of the whole group.
 func worse(a, b error) error {
-	if gone(a) || moving(a) && !gone(b) || a != nil && !gone(b) && !moving(b) {
-		return a
+	if rank(b) > rank(a) {
+		return b
 	}
-	return b
+	return a
+}
+
+func rank(err error) int {
+	switch {
+	case err == nil:
+		return 0
+	case gone(err):
+		return 3
+	case moving(err):
+		return 2
+	}
+	return 1
 }
 
 // beat tells the group that we live, when kafka-go's heartbeats have ended, and says whether the coordinator has answered.

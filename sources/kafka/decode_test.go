@@ -66,9 +66,9 @@ func newRig(t testing.TB, settings Settings) *rig {
 	g := &generation{s: s, handler: r.sink.handle, route: make(chan struct{}, 1), idle: make(chan struct{}, 1)}
 	g.callCtx, g.abandon = context.WithCancel(t.Context())
 	g.callers = newCallers(&s.calls, g.callCtx.Done())
-	g.commits = newCommitter(nil, s.settings.Meter, nil)
 	r.p = g.newPartition("t", 0, 0)
 	g.parts = []*partition{r.p}
+	g.commits = newCommitter(nil, g.parts, s.settings.Meter, nil)
 	return r
 }
 

@@ -12,8 +12,6 @@ import (
 )
 
 const (
-	// lagEvery is how often the lag is reported.
-	lagEvery = time.Second
 	// heartbeatEvery is how often the group hears of us, and at most as long we take to hear of a rebalance.
 	heartbeatEvery = time.Second
 	// sessionTimeout is how long the group waits for a member that vanished.
@@ -62,8 +60,7 @@ func (s *Source) newGeneration(ctx context.Context, gen *kafka.Generation, h sou
 		}
 	}
 	slices.SortFunc(g.parts, comparePartitions)
-	g.commits = newCommitter(g.coordinator, s.settings.Meter, g.commitFailed)
-	g.commits.parts = g.parts
+	g.commits = newCommitter(g.coordinator, g.parts, s.settings.Meter, g.commitFailed)
 	return g
 }
 

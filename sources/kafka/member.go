@@ -19,6 +19,9 @@ const (
 	// refusedTime is how long a member that was in the group believes in an error that only somebody else can mend: a broker
 	// that dies in the middle of a login looks like a wrong password.
 	refusedTime = 30 * time.Second
+	// coordinatorTime is how long the last commit waits for another coordinator when the process goes on. A broker that died
+	// is missed after 9 s (broker.session.timeout.ms), and before there is another one nobody can join the group either.
+	coordinatorTime = 15 * time.Second
 	// lastTime is how long after its limit the last commit may still come.
 	lastTime = time.Second
 	// leaveEvery is how often a membership that ends looks whether it is stuck.

@@ -195,7 +195,7 @@ func (p *partition) call(sp *span) {
 	p.mu.Unlock()
 	sp.pending.Store(int32(len(sp.groups)))
 	for i := range sp.groups {
-		p.g.callers.make(call{p, sp, &sp.groups[i], number})
+		p.g.callers.start(call{p, sp, &sp.groups[i], number})
 	}
 }
 
